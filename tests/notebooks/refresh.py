@@ -1,0 +1,149 @@
+"""Bring every notebook up to date: python tests/notebooks/refresh.py [NOTEBOOK …]
+
+Writes the address of pyproject.toml into the README, the badges and the set-up cells, and the library's code into the
+cells that teach it; runs each notebook from a fresh kernel; and stores the outputs in a form that is the same each time.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ADDRESS = PROJECT["urls"]["Repository"]
+
+SETUP = f"""\
+# Set-up, the same in every chapter: installs the course where it is missing, picks the device, finds the data.
+import importlib.util
+import pathlib
+
+if importlib.util.find_spec("vqdit_lite") is None:
+    here = pathlib.Path("../pyproject.toml").exists()
+    source = ".." if here else "vqdit_lite @ git+{ADDRESS}"
+    %pip install -q "{{source}}"
+
+from vqdit_lite import data
+from vqdit_lite.training import pick_device
+
+device = pick_device()  # CUDA where there is any, or what the variable VQDIT_DEVICE says
+print("✓ set up" if data.SHIPPED.is_dir() else "The course's data is missing: install the package again.")
+"""
+
+
+def badge(path: Path) -> str:
+    opens = f"https://colab.research.google.com/github/{ADDRESS.removeprefix('https://github.com/')}/blob/main"
+    picture = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({picture})]({opens}/notebooks/{path.name})"
+
+
+def taught(cell: nbformat.NotebookNode) -> str | None:
+    """What a cell teaches, as module.Name, or None."""
+    names = [tag.removeprefix("taught:") for tag in cell.metadata.get("tags", []) if tag.startswith("taught:")]
+    return names[0] if names else None
+
+
+def definition(source: str, name: str) -> ast.AST:
+    """The function or class of that name at the top level of some source."""
+    return next(node for node in ast.parse(source).body if getattr(node, "name", None) == name)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def shipped_source(name: str, docstring: str | None) -> str:
+    """The library's source of module.Name with its docstrings removed and one short docstring put in."""
+    module, name = name.split(".")
+    source = (ROOT / "vqdit_lite" / f"{module}.py").read_text(encoding="utf-8")
+    node, lines = definition(source, name), source.splitlines()
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    gone = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.FunctionDef | ast.ClassDef) and _is_docstring(inner.body[0]):
+            gone |= set(range(inner.body[0].lineno, inner.body[0].end_lineno + 1))
+    head = node.body[0].lineno
+    kept = [line for number, line in enumerate(lines[: node.end_lineno], 1) if number >= first and number not in gone]
+    if docstring:
+        kept.insert(head - first, f'    """{docstring}"""')
+        if isinstance(node, ast.ClassDef) and kept[head - first + 1].strip():
+            kept.insert(head - first + 1, "")
+    return "\n".join(kept)
+
+
+def write_taught(cell: nbformat.NotebookNode) -> None:
+    """Put the library's definition into the cell that teaches it; what stands before the definition stays."""
+    name = taught(cell)
+    node = definition(cell.source, name.split(".")[1])
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    before = "\n".join(cell.source.splitlines()[: first - 1])
+    cell.source = (before + "\n" if before else "") + shipped_source(name, ast.get_docstring(node))
+
+
+def write_texts(path: Path, notebook: nbformat.NotebookNode) -> None:
+    """Address, set-up cell and taught definitions."""
+    title, *rest = notebook.cells[0].source.split("\n")
+    rest = "\n".join(rest).strip()
+    rest = rest.split("\n", 1)[1].strip() if rest.startswith("[![Open in Colab]") else rest
+    notebook.cells[0].source = f"{title}\n\n{badge(path)}\n\n{rest}"
+    for cell in notebook.cells:
+        if "setup" in cell.metadata.get("tags", []):
+            cell.source = SETUP.rstrip()
+        elif taught(cell):
+            write_taught(cell)
+
+
+def run(notebook: nbformat.NotebookNode) -> float:
+    """Execute from a fresh kernel in the notebooks' folder; returns the seconds it took."""
+    start = time.perf_counter()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+    return time.perf_counter() - start
+
+
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Remove what differs from run to run or means nothing without a kernel: times, versions, widgets."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            widget = "application/vnd.jupyter.widget-view+json"
+            cell.outputs = [output for output in cell.outputs if widget not in output.get("data", {})]
+
+
+def refresh(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    write_texts(path, notebook)
+    nbformat.write(notebook, path)
+    subprocess.run([sys.executable, "-m", "ruff", "format", "-q", path], check=True)
+    notebook = nbformat.read(path, as_version=4)
+    seconds = run(notebook)
+    normalise(notebook)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+    print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1024:.0f} KiB", flush=True)
+
+
+def write_readme() -> None:
+    readme = ROOT / "README.md"
+    text = re.sub(r"https://github\.com/[\w.-]+/[\w.-]+?(?=\.git\b|[\s)/\"`])", ADDRESS, readme.read_text(encoding="utf-8"))
+    readme.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_readme()
+    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS:
+        refresh(notebook)

@@ -1,0 +1,118 @@
+"""Autoencoders for pictures, and the VQ-VAE: an autoencoder whose bottleneck is a quantizer."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqdit_lite.quantize import Quantized
+
+__all__ = ["VQVAE", "Decoder", "Encoder", "ResidualBlock"]
+
+
+class ResidualBlock(nn.Module):
+    """x plus a small correction: (B, C, H, W) to the same shape."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.spatial = nn.Conv2d(width, width, 3, padding=1)
+        self.mix = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(F.relu(self.spatial(F.relu(x))))
+
+
+class Encoder(nn.Module):
+    """Pictures (B, C, H, W) to vectors (B, N, D), one for each patch of 4 × 4 pixels: N = H/4 · W/4."""
+
+    def __init__(self, channels: int, width: int, dim: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
+            nn.ReLU(),
+            nn.Conv2d(width // 2, width, 4, stride=2, padding=1),  # (B, width, H/4, W/4)
+            ResidualBlock(width),
+            ResidualBlock(width),
+            nn.ReLU(),
+            nn.Conv2d(width, dim, 1),  # (B, D, H/4, W/4)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(2 * x - 1).flatten(2).transpose(1, 2)  # (B, D, H/4, W/4) -> (B, N, D)
+
+
+class Decoder(nn.Module):
+    """Vectors (B, N, D) back to pictures (B, C, H, W): the encoder's mirror image."""
+
+    def __init__(self, channels: int, width: int, dim: int, grid: tuple[int, int]):
+        super().__init__()
+        self.grid = grid  # (H/4, W/4)
+        self.layers = nn.Sequential(
+            nn.Conv2d(dim, width, 3, padding=1),
+            ResidualBlock(width),
+            ResidualBlock(width),
+            nn.ReLU(),
+            nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
+            nn.ReLU(),
+            nn.ConvTranspose2d(width // 2, channels, 4, stride=2, padding=1),  # (B, C, H, W)
+        )
+
+    def forward(self, codes: Tensor) -> Tensor:
+        x = codes.transpose(1, 2).unflatten(2, self.grid)  # (B, N, D) -> (B, D, H/4, W/4)
+        return self.layers(x) / 2 + 0.5
+
+
+class VQVAE(nn.Module):
+    """Pictures to tokens and back: an encoder, a quantizer, a decoder.
+
+    Args:
+        shape: of one picture, (C, H, W); H and W divide by 4.
+        quantizer: anything with `forward(z) -> Quantized`, `lookup(ids)` and `dim`.
+        width: channels inside the networks.
+
+    Source: arXiv 1711.00937.
+
+    >>> from vqdit_lite.quantize import VectorQuantizer
+    >>> model = VQVAE((3, 24, 24), VectorQuantizer(num_codes=64, dim=8))
+    >>> ids = model.encode(torch.rand(2, 3, 24, 24))
+    >>> ids.shape, model.decode(ids).shape
+    (torch.Size([2, 36]), torch.Size([2, 3, 24, 24]))
+    """
+
+    def __init__(self, shape: tuple[int, int, int], quantizer: nn.Module, width: int = 64):
+        super().__init__()
+        channels, height, wide = shape
+        if height % 4 or wide % 4 or min(shape) < 1:
+            raise ValueError(f"Height and width must divide by 4, as a token covers 4 × 4 pixels; shape is {shape}.")
+        self.shape, self.quantizer = tuple(shape), quantizer
+        self.encoder = Encoder(channels, width, quantizer.dim)
+        self.decoder = Decoder(channels, width, quantizer.dim, (height // 4, wide // 4))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Quantized]:
+        """Pictures (B, C, H, W) in [0, 1] to their reconstructions, same shape, and what the quantizer says."""
+        if x.shape[1:] != self.shape or not x.is_floating_point():
+            raise ValueError(
+                f"This VQVAE takes floating-point pictures of shape (batch, {', '.join(map(str, self.shape))}); "
+                f"{x.dtype} of shape {tuple(x.shape)} came."
+            )
+        quantized = self.quantizer(self.encoder(x))
+        return self.decoder(quantized.codes), quantized
+
+    def loss(self, x: Tensor) -> dict[str, Tensor]:
+        """What to minimise for pictures x, "loss", and its parts.
+
+        "error" is the mean squared error over the variance of the batch: 1 for a model that knows only the
+        mean, 0 for a perfect one. Without that scale, pictures that are mostly background weigh too little.
+        """
+        reconstruction, quantized = self(x)
+        error = F.mse_loss(reconstruction, x) / x.var().clamp(min=1e-6)
+        return {"loss": error + quantized.loss, "error": error, "perplexity": quantized.perplexity}
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) to ids (B, N), row by row."""
+        return self(x)[1].ids
+
+    @torch.no_grad()
+    def decode(self, ids: Tensor) -> Tensor:
+        """ids (B, N) to pictures (B, C, H, W), cut to [0, 1]."""
+        return self.decoder(self.quantizer.lookup(ids)).clamp(0, 1)

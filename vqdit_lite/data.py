@@ -1,0 +1,328 @@
+"""Data to learn from: points, a photograph, digits, drawn scenes, well-known picture sets, your own folder."""
+
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image, ImageOps, UnidentifiedImageError
+from sklearn.datasets import load_digits, load_sample_image
+from torch import Tensor
+
+_here = Path(__file__).parent
+_DOWNLOADS = Path.home() / ".cache" / "vqdit_lite"
+SHIPPED = _here / "_data" if (_here / "_data").is_dir() else _here.parent / "data"  # a wheel, or a checkout
+
+
+# ---------------------------------------------------------------- points, a photograph, small digits
+
+
+def points(kind: str, n: int, generator: torch.Generator) -> Tensor:
+    """n points in the plane, (n, 2), with coordinates within about ±2.
+
+    Args:
+        kind: "clusters" (eight Gaussian clusters on a circle), "moons" (two half circles), "spiral" or
+            "checkerboard" (uniform on eight squares).
+        n: how many.
+        generator: a CPU generator.
+
+    >>> points("moons", 100, torch.Generator().manual_seed(0)).shape
+    torch.Size([100, 2])
+    """
+
+    def uniform():
+        return torch.rand(n, generator=generator)
+
+    if kind == "clusters":
+        angle = torch.randint(8, (n,), generator=generator) * math.pi / 4
+        centre, spread = 1.6 * torch.stack([angle.cos(), angle.sin()], 1), 0.12
+    elif kind == "moons":
+        upper, angle = uniform() < 0.5, uniform() * math.pi
+        x = torch.where(upper, angle.cos() - 0.5, 0.5 - angle.cos())
+        y = torch.where(upper, angle.sin() - 0.25, 0.25 - angle.sin())
+        centre, spread = 1.2 * torch.stack([x, y], 1), 0.08
+    elif kind == "spiral":
+        turn = uniform().sqrt()
+        angle = turn * 3.5 * math.pi
+        centre, spread = 2 * turn[:, None] * torch.stack([angle.cos(), angle.sin()], 1), 0.05
+    elif kind == "checkerboard":
+        row, column = torch.randint(4, (n,), generator=generator), torch.randint(2, (n,), generator=generator)
+        corner = torch.stack([2 * column + row % 2, row], 1)
+        centre, spread = corner + torch.rand(n, 2, generator=generator) - 2, 0.0
+    else:
+        raise ValueError(f'kind must be "clusters", "moons", "spiral" or "checkerboard"; it is {kind!r}.')
+    return centre + spread * torch.randn(n, 2, generator=generator)
+
+
+def photograph() -> Tensor:
+    """A real photograph of a Chinese temple (from scikit-learn), (3, 427, 640), values in [0, 1]."""
+    return torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1) / 255
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    """1,797 real handwritten digits (from scikit-learn): pictures (1797, 1, 8, 8) in [0, 1], labels (1797,)."""
+    digits = load_digits()
+    return torch.from_numpy(digits.images).float()[:, None] / 16, torch.from_numpy(digits.target)
+
+
+# ---------------------------------------------------------------- scenes
+
+SHAPES = ("circle", "square", "triangle")
+COLOURS = ("red", "green", "blue", "yellow")
+SIZES = ("small", "large")
+NUM_OBJECTS = len(SHAPES) * len(COLOURS) * len(SIZES)  # 24 different objects
+
+_RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10]])
+_BACKGROUND = torch.tensor([0.95, 0.95, 0.93])
+_RADIUS = torch.tensor([2.1, 3.3])  # pixels, small and large
+_JITTER = 0.5  # pixels that an object may lie beside the middle of its place
+_CELL = 8  # pixels a side of a place; three by three places make a picture of 24 × 24
+
+
+class Scenes(NamedTuple):
+    """Pictures of one or two objects on a grid of three by three places, and exactly what they show."""
+
+    pictures: Tensor  # (B, 3, 24, 24) in [0, 1]
+    objects: Tensor  # (B, 9) what stands at each place, row by row: 0 nothing, 1 … 24 an object
+
+
+def object_id(shape: str, colour: str, size: str) -> int:
+    """The number, 1 … 24, that stands for an object in `Scenes.objects`.
+
+    >>> object_id("circle", "red", "small")
+    1
+    """
+    return 1 + (SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour)) * 2 + SIZES.index(size)
+
+
+def object_name(number: int) -> str:
+    """The words for an object, the inverse of `object_id`.
+
+    >>> object_name(24)
+    'large yellow triangle'
+    """
+    kind, size = divmod(number - 1, 2)
+    shape, colour = divmod(kind, len(COLOURS))
+    return f"{SIZES[size]} {COLOURS[colour]} {SHAPES[shape]}"
+
+
+def scenes(n: int, generator: torch.Generator) -> Scenes:
+    """n random scenes: a quarter hold one object, the rest two at different places.
+
+    >>> batch = scenes(4, torch.Generator().manual_seed(1))
+    >>> batch.pictures.shape, captions(batch.objects)[0]
+    (torch.Size([4, 3, 24, 24]), 'small yellow triangle beside small red triangle')
+    """
+    places = torch.rand(n, 9, generator=generator).argsort(1)[:, :2]  # (n, 2) two different places
+    kinds = torch.randint(1, NUM_OBJECTS + 1, (n, 2), generator=generator)
+    kinds[:, 1] *= torch.rand(n, generator=generator) < 0.75
+    objects = torch.zeros(n, 9, dtype=torch.long).scatter_(1, places, kinds)
+    return Scenes(draw_scenes(objects, generator), objects)
+
+
+def draw_scenes(objects: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures (B, 3, 24, 24) of objects (B, 9), each up to half a pixel beside the middle of its place."""
+    if objects.ndim != 2 or objects.shape[1] != 9 or objects.numel() == 0:
+        raise ValueError(f"objects must be numbers of shape (batch, 9); the shape is {tuple(objects.shape)}.")
+    if objects.min() < 0 or objects.max() > NUM_OBJECTS:
+        raise ValueError(f"objects must lie in 0 … {NUM_OBJECTS}; they reach {objects.max().item()}.")
+    shift = (2 * torch.rand(*objects.shape, 2, generator=generator) - 1) * _JITTER  # (B, 9, 2)
+    cells = _BACKGROUND[:, None, None].expand(*objects.shape, 3, _CELL, _CELL).clone()  # (B, 9, 3, 8, 8)
+    there = objects > 0
+    cells[there] = _draw_objects(objects[there], shift[there])
+    rows = cells.unflatten(1, (3, 3)).permute(0, 3, 1, 4, 2, 5)  # (B, 3, row, y, column, x)
+    return rows.reshape(len(objects), 3, 3 * _CELL, 3 * _CELL)
+
+
+def _draw_objects(kinds: Tensor, shift: Tensor) -> Tensor:
+    """Cells (M, 3, 8, 8) with objects (M,) whose middles lie `shift` (M, 2) pixels right of and below centre."""
+    shape, colour = (kinds - 1) // 2 // len(COLOURS), (kinds - 1) // 2 % len(COLOURS)
+    radius = _RADIUS[(kinds - 1) % 2][:, None, None]  # (M, 1, 1)
+    axis = torch.arange(_CELL) - (_CELL - 1) / 2
+    x = axis[None, None, :] - shift[:, 0, None, None]  # (M, 1, 8)
+    y = axis[None, :, None] - shift[:, 1, None, None]  # (M, 8, 1)
+    # How far outside its edge each pixel lies, in pixels (negative inside), for the three shapes.
+    circle = (x.square() + y.square()).sqrt() - radius
+    square = torch.maximum(x.abs(), y.abs()) - 0.88 * radius
+    triangle = torch.maximum((1.8 * x.abs() - y - radius) / math.hypot(1.8, 1), y - 0.8 * radius)
+    outside = torch.stack([circle, square, triangle], 1)[torch.arange(len(kinds)), shape]  # (M, 8, 8)
+    cover = (0.5 - outside).clamp(0, 1)[:, None]  # (M, 1, 8, 8) soft edges
+    return _BACKGROUND[:, None, None].lerp(_RGB[colour][:, :, None, None], cover)
+
+
+def captions(objects: Tensor) -> list[str]:
+    """One sentence a scene (B, 9): objects in reading order, joined by "above" or, in one row, "beside".
+
+    >>> captions(torch.tensor([[0, 1, 0, 0, 0, 0, 0, 0, 24]]))
+    ['small red circle above large yellow triangle']
+    """
+    sentences = []
+    for scene in objects.tolist():
+        there = [(place, object_name(kind)) for place, kind in enumerate(scene) if kind]
+        names = [name for _, name in there]
+        same_row = len({place // 3 for place, _ in there}) == 1
+        sentences.append((" beside " if same_row else " above ").join(names))
+    return sentences
+
+
+def read_scenes(pictures: Tensor) -> Tensor:
+    """What pictures (B, 3, 24, 24) show, read from the pixels alone: objects (B, 9), as in `Scenes.objects`.
+
+    Each place is compared with drawings of every object at 25 positions; the most similar one wins. No network
+    takes part, so that pictures which a network made can be scored.
+    """
+    if pictures.ndim != 4 or pictures.shape[1:] != (3, 24, 24) or len(pictures) == 0:
+        raise ValueError(
+            f"read_scenes needs pictures of shape (batch, 3, 24, 24); the shape is {tuple(pictures.shape)}."
+        )
+    steps = torch.linspace(-_JITTER, _JITTER, 5)
+    shift = torch.cartesian_prod(steps, steps).repeat(NUM_OBJECTS, 1)  # (24 · 25, 2)
+    kinds = torch.arange(1, NUM_OBJECTS + 1).repeat_interleave(25)  # (24 · 25,)
+    empty = _BACKGROUND[:, None, None].expand(1, 3, _CELL, _CELL)
+    drawings = torch.cat([empty, _draw_objects(kinds, shift)]).flatten(1)  # (601, 192)
+    meaning = torch.cat([torch.zeros(1, dtype=torch.long), kinds])  # (601,)
+    cells = F.unfold(pictures.detach().float().cpu(), _CELL, stride=_CELL).transpose(1, 2)  # (B, 9, 192)
+    return meaning[torch.cdist(cells, drawings).argmin(-1)]
+
+
+# ---------------------------------------------------------------- well-known picture sets
+
+
+class Pictures(NamedTuple):
+    """Pictures and what they show."""
+
+    pictures: Tensor  # (N, C, H, W) in [0, 1]
+    labels: Tensor  # (N,)
+
+
+_TORCHVISION = {
+    "mnist": torchvision.datasets.MNIST,
+    "fashion_mnist": torchvision.datasets.FashionMNIST,
+    "cifar10": torchvision.datasets.CIFAR10,
+}
+
+
+def _places(name: str) -> list[Path]:
+    """Where the files of a set may lie: below VQDIT_DATA, then below the folder for downloads."""
+    roots = [Path(os.environ["VQDIT_DATA"])] if os.environ.get("VQDIT_DATA") else []
+    roots.append(_DOWNLOADS)
+    inside = "" if name == "cifar10" else f"{_TORCHVISION[name].__name__}/raw"  # as torchvision lays them out
+    return [root / below for root in roots for below in (name, inside)]
+
+
+def picture_set(name: str, split: str) -> Pictures:
+    """A well-known set of pictures, from disk where it is, else downloaded once by torchvision.
+
+    Args:
+        name: "mnist", "fashion_mnist" (28 × 28, one channel; padded to 32 × 32 here) or "cifar10" (32 × 32, three).
+        split: "train" or "test".
+
+    Raises:
+        FileNotFoundError: the files are neither on disk nor to be had from the network; the message says
+            what was looked for and where.
+    """
+    if name not in _TORCHVISION or split not in ("train", "test"):
+        raise ValueError(
+            f'name must be one of {", ".join(_TORCHVISION)} and split "train" or "test"; '
+            f"they are {name!r} and {split!r}."
+        )
+    found = _from_disk(name, split)
+    if found is None:
+        try:
+            _TORCHVISION[name](_DOWNLOADS, train=split == "train", download=True)
+            found = _from_disk(name, split)
+        except (OSError, RuntimeError) as error:
+            raise FileNotFoundError(
+                f"The {split} pictures of {name} are in none of these folders: "
+                f"{', '.join(map(str, _places(name)))}; and the download failed ({str(error).splitlines()[0]}). "
+                "Put the files into one of them, or name their folder in the variable VQDIT_DATA."
+            ) from error
+    return found
+
+
+def _from_disk(name: str, split: str) -> Pictures | None:
+    if name == "cifar10":
+        for place in _places(name):
+            if (place / "cifar-10-batches-py").is_dir():
+                found = torchvision.datasets.CIFAR10(place, train=split == "train")
+                pictures = torch.from_numpy(found.data).permute(0, 3, 1, 2) / 255  # (N, 3, 32, 32)
+                return Pictures(pictures, torch.tensor(found.targets))
+        return None
+    prefix = {"train": "train", "test": "t10k"}[split]
+    pictures = _read_idx(name, f"{prefix}-images-idx3-ubyte")
+    labels = _read_idx(name, f"{prefix}-labels-idx1-ubyte")
+    if pictures is None or labels is None:
+        return None
+    return Pictures(F.pad(pictures[:, None] / 255, (2, 2, 2, 2)), labels.long())  # (N, 1, 28, 28) -> 32 × 32
+
+
+def _read_idx(name: str, file: str) -> Tensor | None:
+    """One file in MNIST's format, compressed or not."""
+    read = torchvision.datasets.mnist.read_sn3_pascalvincent_tensor
+    for place in _places(name):
+        try:
+            if (place / file).is_file():
+                return read(str(place / file))
+            if (place / f"{file}.gz").is_file():
+                with tempfile.TemporaryDirectory() as folder:
+                    torchvision.datasets.utils.extract_archive(str(place / f"{file}.gz"), folder)
+                    return read(str(Path(folder) / file))
+        except (OSError, EOFError, AssertionError, RuntimeError) as error:
+            raise ValueError(f"{place / file} is damaged ({error}): remove it and fetch it again.") from error
+    return None
+
+
+# ---------------------------------------------------------------- your own pictures
+
+
+def folder(path: str | Path, size: int) -> Tensor:
+    """All pictures of a folder, (N, 3, size, size) in [0, 1], in the order of their names.
+
+    Each is turned upright, made RGB (transparent parts become white), scaled and cropped to a square. Files
+    that are no pictures are left out with a warning that names them.
+
+    Args:
+        path: the folder; folders inside it are not looked into.
+        size: pixels a side.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no picture in it.
+        ValueError: a picture is damaged; the message names it.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder {path}.")
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    known = Image.registered_extensions()
+    pictures = [file for file in files if file.suffix.lower() in known]
+    others = [file.name for file in files if file.suffix.lower() not in known]
+    if not pictures:
+        raise FileNotFoundError(
+            f"There is no picture in {path}: it holds {len(others)} other files. "
+            "Pictures end in .png, .jpg, .webp, .gif and the like."
+        )
+    if others:
+        warnings.warn(f"Left out {len(others)} files that are no pictures: {_some(others)}.", stacklevel=2)
+    return torch.stack([_read_picture(file, size) for file in pictures])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+
+
+def _read_picture(file: Path, size: int) -> Tensor:
+    try:
+        with Image.open(file) as picture:
+            picture = ImageOps.exif_transpose(picture).convert("RGBA")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read as a picture ({error}): mend or remove it.") from error
+    white = Image.new("RGBA", picture.size, "white")
+    square = ImageOps.fit(Image.alpha_composite(white, picture).convert("RGB"), (size, size))
+    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1) / 255

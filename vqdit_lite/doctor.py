@@ -1,0 +1,48 @@
+"""Is everything here that the course needs?"""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from importlib.metadata import requires
+from pathlib import Path
+
+_IMPORT_NAMES = {"scikit-learn": "sklearn"}
+
+
+def examine() -> Iterator[tuple[bool, str]]:
+    """One (is it all right, one line) for each thing the course needs. Works where torch is missing."""
+    yield (
+        sys.version_info >= (3, 10),
+        f"Python {sys.version.split()[0]}" + ("" if sys.version_info >= (3, 10) else ": install 3.10 or newer"),
+    )
+    for name in _needed():
+        try:
+            version = importlib.import_module(_IMPORT_NAMES.get(name, name)).__version__
+            yield True, f"{name} {version}"
+        except Exception as error:
+            yield False, f"{name} does not import ({error}): run `python -m pip install {name}`"
+    try:
+        from vqdit_lite import checkpoints, recipes, training
+    except Exception as error:
+        yield False, f"the library does not import ({error}): mend the lines above first"
+        return
+    try:
+        yield True, f"device {training.pick_device()}"
+    except RuntimeError as error:
+        yield False, f"{error} Unset VQDIT_DEVICE, or install a CUDA build of torch."
+    for name in recipes.RECIPES:
+        try:
+            recipes.load(name)
+            yield True, f"checkpoint {name}, {checkpoints.read_card(recipes.SHIPPED / name)['about']}"
+        except (OSError, ValueError) as error:
+            yield False, f"checkpoint {name}: {error}"
+    if folder := os.environ.get("VQDIT_DATA"):
+        there = Path(folder).is_dir()
+        yield there, f"VQDIT_DATA is {folder}" + ("" if there else ", which is no folder: mend or unset it")
+
+
+def _needed() -> list[str]:
+    """The packages that pyproject.toml asks for, for the library and for a learner."""
+    lines = [line for line in requires("vqdit_lite") or [] if "extra ==" not in line or "course" in line]
+    return [line.split(">=")[0].strip() for line in lines]

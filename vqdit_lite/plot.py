@@ -1,0 +1,131 @@
+"""Figures and explorers, each with a line of text that says what to see."""
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torchvision
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vqdit_lite.quantize import nearest_code
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; they differ in brightness as well.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#F0E442")
+LINES = ("-", "--", "-.", ":")
+_STYLE = {
+    "figure.dpi": 100,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def figure(columns: int = 1, rows: int = 1, size: tuple[float, float] = (4.5, 3.4)) -> tuple[Figure, list[Axes]]:
+    """An empty figure and its axes, row by row; `size` is that of one of them, in inches."""
+    with plt.rc_context(_STYLE):
+        fig, axes = plt.subplots(rows, columns, figsize=(columns * size[0], rows * size[1]), squeeze=False)
+    return fig, list(axes.flat)
+
+
+def show(fig: Figure, text: str) -> None:
+    """Show a finished figure, and under it the line of text that says what to see."""
+    picture = base64.b64encode(_png(fig)).decode()
+    display({"image/png": picture, "text/plain": text}, metadata={"image/png": {"alt": text}}, raw=True)
+    print(f"What to see: {text}")
+
+
+def _png(fig: Figure) -> bytes:
+    """The figure as a PNG file; closes the figure."""
+    content = io.BytesIO()
+    fig.savefig(content, format="png", pil_kwargs={"optimize": True})
+    plt.close(fig)
+    return content.getvalue()
+
+
+def draw_pictures(axis: Axes, pictures: Tensor, title: str, columns: int = 10) -> None:
+    """Draw a batch of pictures (B, C, H, W) in [0, 1] as tiles."""
+    grid = torchvision.utils.make_grid(pictures.detach().cpu().clamp(0, 1), columns, padding=1, pad_value=0.6)
+    axis.imshow(grid.permute(1, 2, 0), interpolation="nearest")
+    axis.set_title(title, loc="left")
+    axis.axis("off")
+
+
+def pictures(rows: dict[str, Tensor], text: str) -> None:
+    """Show batches of pictures (B, C, H, W), one row each under its title."""
+    fig, axes = figure(rows=len(rows), size=(8.5, 8.5 / max(len(batch) for batch in rows.values()) + 0.3))
+    for axis, (title, batch) in zip(axes, rows.items(), strict=True):
+        draw_pictures(axis, batch, title, columns=len(batch))
+    show(fig, text)
+
+
+def draw_cells(axis: Axes, codebook: Tensor, extent: float = 2.4) -> None:
+    """Draw the Voronoi cells of codes in the plane (K, 2): tinted regions with a dot at each code."""
+    line = torch.linspace(-extent, extent, 300)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    ids = nearest_code(torch.stack([x, y], -1), codebook.detach().cpu())  # (300, 300)
+    border = (ids[1:, 1:] != ids[:-1, 1:]) | (ids[1:, 1:] != ids[1:, :-1])  # (299, 299)
+    tint = plt.get_cmap("Pastel2")(ids[1:, 1:] % 8)
+    tint[border] = (0.35, 0.35, 0.35, 1)
+    axis.imshow(tint, extent=(-extent, extent, -extent, extent), origin="lower", aspect="equal")
+    axis.plot(*codebook.detach().cpu().T, "o", color=COLOURS[1], markersize=7, markeredgecolor="white", zorder=3)
+    axis.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="first feature", ylabel="second feature")
+    axis.grid(False)
+
+
+def draw_tokens(axis: Axes, ids: Tensor, num_codes: int, title: str) -> None:
+    """Draw a grid of ids (H, W): each number in its cell, tinted by its value."""
+    axis.imshow(ids.cpu(), cmap="cividis", vmin=0, vmax=num_codes - 1)
+    for (y, x), number in np.ndenumerate(ids.cpu().numpy()):
+        axis.text(
+            x, y, number, ha="center", va="center", fontsize=8, color="white" if number < num_codes / 2 else "black"
+        )
+    axis.set_title(title, loc="left")
+    axis.axis("off")
+
+
+def explorer(draw: Callable[..., Figure], text: str, **controls: ipywidgets.Widget) -> None:
+    """Show sliders (or other controls) above a figure that follows them.
+
+    Args:
+        draw: called as draw(name=value, …) with the value of each control; returns a figure.
+        text: what to do and what to see.
+        controls: ipywidgets by the names that `draw` expects.
+    """
+    picture = ipywidgets.Image(format="png")
+
+    def refresh(_=None):
+        picture.value = _png(draw(**{name: control.value for name, control in controls.items()}))
+
+    for name, control in controls.items():
+        control.description = control.description or name
+        control.continuous_update = False
+        control.observe(refresh, names="value")
+    refresh()
+    # Shown as a widget only: a page without a kernel has no use for its text form.
+    display(ipywidgets.VBox([*controls.values(), picture]), exclude=["text/plain"])
+    print(f"Try it: {text}")
+
+
+def curves(axis: Axes, lines: dict[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> None:
+    """Draw labelled lines (x, y), told apart by colour and by stroke."""
+    for number, (label, (x, y)) in enumerate(lines.items()):
+        axis.plot(x, y, LINES[number % 4], color=COLOURS[number % 8], label=label)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend()
+
+
+def smooth(values: Sequence[float], width: int = 20) -> np.ndarray:
+    """The running mean of a noisy curve, as long as the curve less `width` - 1."""
+    return np.convolve(torch.as_tensor(values), np.ones(width) / width, mode="valid")

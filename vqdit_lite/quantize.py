@@ -1,0 +1,371 @@
+"""Vector quantization: vectors to whole numbers and back, with gradients that pass through."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqdit_lite.metrics import perplexity
+
+__all__ = [
+    "FiniteScalarQuantizer",
+    "Quantized",
+    "ResidualQuantizer",
+    "VectorQuantizer",
+    "kmeans",
+    "nearest_code",
+    "rotation",
+    "straight_through",
+]
+
+
+class Quantized(NamedTuple):
+    """What every quantizer returns for a batch of vectors (B, N, D)."""
+
+    codes: Tensor  # (B, N, D) the chosen codes; gradients pass through them to the input
+    ids: Tensor  # (B, N) which code was chosen; (B, N, stages) for a residual quantizer
+    loss: Tensor  # () what to add to the reconstruction loss
+    perplexity: Tensor  # () how many codes this batch uses, effectively
+
+
+def nearest_code(z: Tensor, codebook: Tensor, max_elements: int = 1 << 22) -> Tensor:
+    """The index of the code nearest to each vector. Ties go to the lowest index.
+
+    Args:
+        z: vectors, (..., D).
+        codebook: one code a row, (K, D).
+        max_elements: the largest table of distances held at once; more vectors go in several parts.
+
+    Returns:
+        ids, (...), whole numbers from 0 to K - 1. No gradient passes through them.
+
+    Source: arXiv 1711.00937, eq. 1.
+
+    >>> nearest_code(torch.tensor([[0.9, 0.1]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist()
+    [1]
+    """
+    with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+        flat, codebook = z.reshape(-1, z.shape[-1]).float(), codebook.float()  # (M, D), (K, D)
+        half_norms = codebook.square().sum(1) / 2  # (K,)
+        parts = flat.split(max(1, max_elements // len(codebook)))
+        # (1.2): |z - e|² = |z|² - 2 (z·e - |e|²/2), and |z|² is the same for every code.
+        ids = [torch.addmm(half_norms, part, codebook.T, alpha=-1).min(1).indices for part in parts]
+        return torch.cat(ids).reshape(z.shape[:-1])
+
+
+def kmeans(points: Tensor, num_codes: int, generator: torch.Generator, iterations: int = 10) -> Tensor:
+    """A codebook fitted to points by Lloyd's algorithm: assign to the nearest code, move codes to the mean.
+
+    Args:
+        points: (M, D), with M at least `num_codes`.
+        num_codes: K.
+        generator: a CPU generator; it draws the points from which the codes start.
+        iterations: how often to assign and move.
+
+    Returns:
+        The codebook, (K, D). A code that no point chooses stays where it is.
+
+    Raises:
+        ValueError: fewer points than codes.
+
+    >>> points = torch.tensor([[0.0], [0.2], [5.0], [5.2]])
+    >>> kmeans(points, 2, torch.Generator().manual_seed(0)).sort(0).values.flatten().tolist()
+    [0.10000000149011612, 5.099999904632568]
+    """
+    if len(points) < num_codes:
+        raise ValueError(f"kmeans needs at least num_codes = {num_codes} points; {len(points)} came.")
+    start = torch.randperm(len(points), generator=generator)[:num_codes]
+    codebook = points[start.to(points.device)].clone()
+    for _ in range(iterations):
+        ids = nearest_code(points, codebook)
+        counts = torch.bincount(ids, minlength=num_codes)[:, None]  # (K, 1), n_k of (1.3)
+        sums = torch.zeros_like(codebook).index_add_(0, ids, points)  # (K, D)
+        codebook = torch.where(counts > 0, sums / counts.clamp(min=1), codebook)
+    return codebook
+
+
+def straight_through(z: Tensor, codes: Tensor) -> Tensor:
+    """The codes, with the gradient of z: forward as if quantized, backward as if not.
+
+    Args:
+        z: what was quantized, (..., D).
+        codes: the chosen codes, shaped like z.
+
+    Source: arXiv 1711.00937, section 3.2.
+
+    >>> z = torch.tensor([0.3, 0.8], requires_grad=True)
+    >>> straight_through(z, z.round()).sum().backward()
+    >>> z.grad.tolist()
+    [1.0, 1.0]
+    """
+    return z + (codes - z).detach()  # (1.6)
+
+
+def rotation(z: Tensor, codes: Tensor) -> Tensor:
+    """The codes, written as z turned and stretched, so that gradients are turned and stretched as well.
+
+    Args:
+        z: what was quantized, (..., D).
+        codes: the chosen codes, shaped like z.
+
+    Returns:
+        The codes. Only z carries a gradient; turning and stretching count as constants. Where z and its code
+        point in exactly opposite directions, or one of them is zero, no single turn joins them: there the
+        straight-through gradient is used.
+
+    Source: arXiv 2410.06424, section 4.2.
+
+    >>> z = torch.tensor([[0.0, 2.0]], requires_grad=True)
+    >>> rotation(z, torch.tensor([[3.0, 0.0]]))[0, 0].backward()   # a quarter turn, 1.5 times as long
+    >>> [round(g, 3) for g in z.grad[0].tolist()]
+    [0.0, 1.5]
+    """
+    with torch.no_grad():
+        z_hat, q_hat = F.normalize(z, dim=-1), F.normalize(codes, dim=-1)
+        middle = z_hat + q_hat
+        r = F.normalize(middle, dim=-1)
+        stretch = codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        turns = (middle.norm(dim=-1, keepdim=True) > 1e-4) & (stretch > 0)
+
+    def dot(a, b):
+        return (a * b).sum(-1, keepdim=True)
+
+    turned = stretch * (z - 2 * r * dot(r, z) + 2 * q_hat * dot(z_hat, z))
+    return torch.where(turns, turned, straight_through(z, codes))
+
+
+def _check_vectors(z: Tensor, dim: int) -> None:
+    if z.ndim < 2 or z.shape[-1] != dim or z.numel() == 0 or not z.is_floating_point():
+        raise ValueError(
+            f"A quantizer of dimension {dim} needs floating-point vectors of shape (batch, tokens, {dim}), at "
+            f"least one of them; z is {z.dtype} of shape {tuple(z.shape)}."
+        )
+    if not z.sum().isfinite():
+        raise ValueError("z holds NaN or infinity: the network before the quantizer has diverged.")
+
+
+def _check_ids(ids: Tensor, num_codes: int) -> None:
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise ValueError(f"ids must be whole numbers (torch.int64); they are {ids.dtype}.")
+    if ids.numel() and not (ids.min() >= 0 and ids.max() < num_codes):
+        raise ValueError(
+            f"ids must lie in 0 … {num_codes - 1} for {num_codes} codes; they span "
+            f"{ids.min().item()} … {ids.max().item()}."
+        )
+
+
+class VectorQuantizer(nn.Module):
+    """A learned codebook: each vector is replaced by its nearest code.
+
+    Args:
+        num_codes: K, how many codes.
+        dim: D, the dimension of a code.
+        learning: "ema" moves each code to the running mean of the vectors that choose it;
+            "gradient" learns the codes by the second term of the loss.
+        beta: weight of the commitment term, which keeps the encoder near its codes.
+        decay: how slowly the running means move ("ema"), and how long a code may rest before it is dead.
+        revive_below: a code used less than this share of its fair part (tokens / K) is dead and restarts at a
+            random vector of the batch. 0 never revives. The draw comes from torch's CPU generator.
+        cosine: compare directions only: vectors and codes are scaled to length 1.
+        estimator: how gradients pass: `straight_through` or `rotation`.
+
+    Sources: arXiv 1711.00937 (loss eq. 3, running means in appendix A.1), arXiv 2107.03312 (revival),
+    arXiv 2110.04627 (cosine codes).
+
+    >>> quantizer = VectorQuantizer(num_codes=8, dim=4)
+    >>> quantized = quantizer(torch.randn(2, 5, 4))
+    >>> quantized.codes.shape, quantized.ids.shape
+    (torch.Size([2, 5, 4]), torch.Size([2, 5]))
+    >>> torch.equal(quantizer.eval().lookup(torch.tensor([[3]]))[0, 0], quantizer.codebook[3])
+    True
+    """
+
+    def __init__(
+        self,
+        num_codes: int,
+        dim: int,
+        *,
+        learning: str = "ema",
+        beta: float = 0.25,
+        decay: float = 0.99,
+        revive_below: float = 0.1,
+        cosine: bool = False,
+        estimator: Callable[[Tensor, Tensor], Tensor] = straight_through,
+    ):
+        super().__init__()
+        if num_codes < 1 or dim < 1:
+            raise ValueError(f"num_codes and dim must be at least 1; they are {num_codes} and {dim}.")
+        if learning not in ("ema", "gradient"):
+            raise ValueError(f'learning must be "ema" or "gradient"; it is {learning!r}.')
+        self.num_codes, self.dim, self.learning = num_codes, dim, learning
+        self.beta, self.decay, self.revive_below = beta, decay, revive_below
+        self.cosine, self.estimator = cosine, estimator
+        codebook = torch.randn(num_codes, dim)
+        codebook = F.normalize(codebook, dim=-1) if cosine else codebook
+        if learning == "gradient":
+            self.codebook = nn.Parameter(codebook)  # (K, D)
+        else:
+            self.register_buffer("codebook", codebook)  # (K, D)
+            self.register_buffer("sums", codebook.clone())  # (K, D) running sum of the vectors of each code
+        self.register_buffer("counts", torch.ones(num_codes))  # (K,) running number of them; 0 would divide
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Quantize vectors (B, N, D); in training mode with gradients on, also move the codebook."""
+        _check_vectors(z, self.dim)
+        z = F.normalize(z.float(), dim=-1) if self.cosine else z.float()
+        codebook = F.normalize(self.codebook, dim=-1) if self.cosine else self.codebook
+        ids = nearest_code(z, codebook)  # (B, N)
+        codes = F.embedding(ids, codebook)  # (B, N, D)
+        loss = self.beta * F.mse_loss(z, codes.detach())  # (1.7), commitment
+        if self.learning == "gradient":
+            loss = loss + F.mse_loss(codes, z.detach())  # (1.7), codebook
+        counts = torch.bincount(ids.flatten(), minlength=self.num_codes).float()  # (K,)
+        if self.training and torch.is_grad_enabled():
+            self._update(z.detach().flatten(0, -2), ids.flatten(), counts)
+        return Quantized(self.estimator(z, codes.detach()), ids, loss, perplexity(counts))
+
+    @torch.no_grad()
+    def _update(self, z: Tensor, ids: Tensor, counts: Tensor) -> None:
+        """Move each code towards the mean of its vectors z (M, D), then revive the dead ones."""
+        self.counts.lerp_(counts, 1 - self.decay)  # (1.8)
+        if self.learning == "ema":
+            sums = torch.zeros_like(self.sums).index_add_(0, ids, z)  # (K, D)
+            self.sums.lerp_(sums, 1 - self.decay)  # (1.8)
+            total, eps = self.counts.sum(), 1e-5
+            smoothed = (self.counts + eps) / (total + self.num_codes * eps) * total  # (1.9), else 0 / 0
+            self._place(self.sums / smoothed[:, None])
+        if self.revive_below > 0:
+            self._revive(z)
+
+    def _revive(self, z: Tensor) -> None:
+        """Restart dead codes at random vectors of the batch z (M, D), with a fair share of uses to live on."""
+        fair = len(z) / self.num_codes
+        dead = self.counts < self.revive_below * fair  # (K,)
+        fresh = z[torch.randint(len(z), (self.num_codes,)).to(z.device)]  # (K, D)
+        self.counts.masked_fill_(dead, fair)
+        self._place(torch.where(dead[:, None], fresh, self.codebook))
+        if self.learning == "ema":
+            self.sums.copy_(torch.where(dead[:, None], fresh * fair, self.sums))
+
+    def _place(self, codebook: Tensor) -> None:
+        self.codebook.data.copy_(F.normalize(codebook, dim=-1) if self.cosine else codebook)
+
+    @torch.no_grad()
+    def initialise(self, z: Tensor, generator: torch.Generator) -> None:
+        """Set the codebook by k-means on vectors (..., D), at least K of them, and the running means with it."""
+        _check_vectors(z, self.dim)
+        flat = z.detach().float().reshape(-1, self.dim)  # (M, D)
+        flat = F.normalize(flat, dim=-1) if self.cosine else flat
+        self._place(kmeans(flat, self.num_codes, generator))
+        counts = torch.bincount(nearest_code(flat, self.codebook), minlength=self.num_codes)
+        self.counts.copy_(counts.clamp(min=1))
+        if self.learning == "ema":
+            self.sums.copy_(self.codebook * self.counts[:, None])
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """The codes (..., D) of ids (...)."""
+        _check_ids(ids, self.num_codes)
+        codes = F.embedding(ids, self.codebook)
+        return F.normalize(codes, dim=-1) if self.cosine else codes
+
+
+class FiniteScalarQuantizer(nn.Module):
+    """No codebook to learn: each feature is squashed and rounded to one of a few levels.
+
+    Args:
+        levels: how many levels each feature has; D = len(levels), K = their product. Each at least 2.
+
+    Codes lie in [-1, 1]. The loss is zero: there is no codebook that could lag behind.
+
+    Source: arXiv 2309.15505, section 3 and appendix A.1.
+
+    >>> FiniteScalarQuantizer([8, 5, 5, 5]).num_codes
+    1000
+    """
+
+    def __init__(self, levels: Sequence[int]):
+        super().__init__()
+        if not levels or min(levels) < 2:
+            raise ValueError(f"levels must be whole numbers of at least 2, one a feature; they are {levels}.")
+        self.dim, self.num_codes = len(levels), math.prod(levels)
+        levels = torch.tensor(levels)
+        self.register_buffer("levels", levels, persistent=False)  # (D,)
+        self.register_buffer("centre", levels // 2, persistent=False)  # (D,)
+        steps = torch.cat([torch.ones(1, dtype=torch.long), levels[:-1].cumprod(0)])
+        self.register_buffer("steps", steps, persistent=False)  # (D,) what one level adds to the id
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Quantize vectors (B, N, D)."""
+        _check_vectors(z, self.dim)
+        # An even number of levels has no middle: half a step of offset puts 0 between two of them.
+        offset = (self.levels % 2 == 0) / 2
+        reach = (self.levels - 1) * 1.001 / 2  # a little wider than the outer levels, so that they are reached
+        bounded = (z.float() + (offset / reach).atanh()).tanh() * reach - offset
+        rounded = straight_through(bounded, bounded.round())
+        ids = ((rounded.detach().long() + self.centre) * self.steps).sum(-1)  # (B, N)
+        counts = torch.bincount(ids.flatten(), minlength=self.num_codes).float()
+        return Quantized(rounded / self.centre, ids, z.new_zeros(()), perplexity(counts))
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """The codes (..., D) of ids (...)."""
+        _check_ids(ids, self.num_codes)
+        return (ids[..., None] // self.steps % self.levels - self.centre) / self.centre
+
+
+class ResidualQuantizer(nn.Module):
+    """Several quantizers in a row, each for what the ones before it left over.
+
+    Args:
+        stages: quantizers of one dimension D.
+        estimator: how gradients pass the whole row: `straight_through` or `rotation`.
+
+    Source: arXiv 2107.03312, algorithm 1.
+
+    >>> quantizer = ResidualQuantizer([VectorQuantizer(16, 4) for _ in range(3)])
+    >>> quantizer(torch.randn(2, 5, 4)).ids.shape
+    torch.Size([2, 5, 3])
+    """
+
+    def __init__(self, stages: Sequence[nn.Module], estimator: Callable[[Tensor, Tensor], Tensor] = straight_through):
+        super().__init__()
+        if not stages or len({stage.dim for stage in stages}) > 1:
+            raise ValueError(
+                "stages must be quantizers of one dimension, at least one; "
+                f"their dimensions are {[stage.dim for stage in stages]}."
+            )
+        self.stages, self.estimator = nn.ModuleList(stages), estimator
+        self.dim, self.num_codes = stages[0].dim, stages[0].num_codes
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Quantize vectors (B, N, D) to ids (B, N, stages). The perplexity is the mean over the stages."""
+        _check_vectors(z, self.dim)
+        rest, results = z.float(), []
+        for stage in self.stages:
+            results.append(stage(rest))
+            rest = rest - results[-1].codes.detach()  # else straight-through would cancel z, and its gradient
+        codes, ids, losses, perplexities = zip(*results, strict=True)
+        total = torch.stack(codes).sum(0).detach()  # (B, N, D)
+        return Quantized(
+            self.estimator(z.float(), total),
+            torch.stack(ids, dim=-1),
+            torch.stack(losses).sum(),
+            torch.stack(perplexities).mean(),
+        )
+
+    @torch.no_grad()
+    def initialise(self, z: Tensor, generator: torch.Generator) -> None:
+        """Set every stage by k-means on what the stages before it leave of vectors (..., D)."""
+        for stage in self.stages:
+            stage.initialise(z, generator)
+            z = z - stage.lookup(nearest_code(z, stage.codebook))
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """The codes (..., D) of ids (..., stages): the sum of what the stages look up."""
+        if ids.shape[-1] != len(self.stages):
+            raise ValueError(
+                f"ids must end in one number for each of {len(self.stages)} stages; their shape is {tuple(ids.shape)}."
+            )
+        return sum(stage.lookup(ids[..., i]) for i, stage in enumerate(self.stages))

@@ -1,0 +1,179 @@
+"""Training: one loop for every model of the course, which can be interrupted and resumed without loss."""
+
+import copy
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from tqdm.notebook import tqdm as notebook_tqdm
+
+from vqdit_lite import checkpoints
+
+
+def pick_device() -> torch.device:
+    """The device to work on: what the variable VQDIT_DEVICE names, else CUDA where there is any, else the CPU."""
+    name = os.environ.get("VQDIT_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeError(f"VQDIT_DEVICE asks for {name}, but torch {torch.__version__} sees no CUDA device.")
+    return torch.device(name)
+
+
+def batches(x: Tensor, size: int) -> Callable[[torch.Generator], Tensor]:
+    """A function that draws random batches (size, …) from the rows of x, on x's device.
+
+    >>> draw = batches(torch.arange(10.0), size=3)
+    >>> draw(torch.Generator().manual_seed(0)).shape
+    torch.Size([3])
+    """
+    if len(x) == 0 or size < 1:
+        raise ValueError(f"batches needs rows to draw from and a size of at least 1; {len(x)} and {size} came.")
+    return lambda generator: x[torch.randint(len(x), (size,), generator=generator).to(x.device)]
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[Any, torch.Generator], dict[str, Tensor]],
+    batches: Callable[[torch.Generator], Any],
+    *,
+    steps: int,
+    lr: float,
+    seed: int = 0,
+    warmup: int = 50,
+    average: float | None = None,
+    save_to: str | Path | None = None,
+    save_every: int = 500,
+) -> Iterator[dict[str, float]]:
+    """Train a model with Adam, one step for each item that is taken: `for log in fit(...)`.
+
+    The learning rate rises over `warmup` steps and falls along a cosine to zero; gradients are clipped to norm
+    1; on CUDA, matrix products run in bfloat16. A bar shows progress. The model ends in evaluation mode.
+
+    Args:
+        model: what to train, on its device.
+        loss: called as loss(batch, generator); its "loss" is minimised, all its entries are logged.
+        batches: called as batches(generator) for each step.
+        steps: how many steps in all.
+        lr: the highest learning rate.
+        seed: seeds torch's CPU generator, which draws everything. Draw previews from a generator of your own.
+        average: decay of a running average of the weights (say 0.999), which the model holds in the end.
+        save_to: a file for the whole state of training. Where it exists, training goes on from it, and ends
+            with the same weights as if it had never stopped (bit for bit on the CPU).
+        save_every: steps between two saves.
+
+    Yields:
+        "step" (from 1), "lr", and the entries of the loss as numbers.
+
+    Raises:
+        FloatingPointError: the loss is NaN or infinite. What was saved before is untouched.
+        ValueError: `save_to` holds a run with other settings.
+
+    >>> from vqdit_lite.checkpoints import same
+    >>> line, x = nn.Linear(1, 1), torch.linspace(-1, 1, 64)[:, None]
+    >>> logs = list(fit(line, lambda x, _: {"loss": (line(x) - 3 * x).square().mean()}, batches(x, 32),
+    ...                 steps=300, lr=0.1))
+    >>> round(line.weight.item(), 2)
+    3.0
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1; it is {steps}.")
+    device = next(model.parameters()).device
+    generator = torch.manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    averaged = copy.deepcopy(model) if average else None
+    settings = {"steps": steps, "lr": lr, "seed": seed, "warmup": warmup, "average": average}
+    done = 0
+    if save_to and Path(save_to).exists():
+        done = _resume(save_to, settings, model, averaged, optimizer, generator)
+
+    bar = _progress_bar(steps, done)
+    try:
+        for step in range(done + 1, steps + 1):
+            model.train()
+            for group in optimizer.param_groups:
+                group["lr"] = lr * min(1, step / warmup) * (1 + math.cos(math.pi * (step - 1) / steps)) / 2
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                parts = loss(batches(generator), generator)
+            log = {name: value.item() for name, value in parts.items()}
+            if not math.isfinite(log["loss"]):
+                raise FloatingPointError(
+                    f"The loss became {log['loss']} at step {step} of {steps}: try a lower lr than {lr}, and look for "
+                    "NaN in the data. What was saved before is untouched."
+                )
+            optimizer.zero_grad()
+            parts["loss"].backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            if averaged:
+                _follow(averaged, model, max(1 - average, 9 / (9 + step)))
+            if save_to and (step % save_every == 0 or step == steps):
+                _save(save_to, settings, step, model, averaged, optimizer, generator)
+            bar.update()
+            bar.set_postfix_str(f"loss {log['loss']:.4f}", refresh=False)
+            yield {"step": step, "lr": optimizer.param_groups[0]["lr"], **log}
+    finally:
+        bar.close()
+    if averaged:
+        model.load_state_dict(averaged.state_dict())
+    model.eval()
+
+
+@torch.no_grad()
+def _follow(averaged: nn.Module, model: nn.Module, share: float) -> None:
+    """Move the averaged weights by a share of the way to the model's; at first a large one, as it knows little."""
+    for kept, new in zip(averaged.parameters(), model.parameters(), strict=True):
+        kept.lerp_(new, share)
+    for kept, new in zip(averaged.buffers(), model.buffers(), strict=True):
+        kept.copy_(new)
+
+
+def _progress_bar(steps: int, done: int) -> tqdm:
+    """In a notebook, the bar is shown as a widget only, without the text that would go stale on a saved page."""
+    if not issubclass(tqdm, notebook_tqdm):
+        return tqdm(total=steps, initial=done)
+    from IPython.display import display
+
+    bar = tqdm(total=steps, initial=done, display=False)
+    display(bar.container, exclude=["text/plain"])
+    return bar
+
+
+def _save(path, settings, step, model, averaged, optimizer, generator) -> None:
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if averaged:
+        tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
+    tensors["generator"] = generator.get_state()
+    checkpoints.write(path, tensors, {"settings": settings, "step": step})
+
+
+def _resume(path, settings, model, averaged, optimizer, generator) -> int:
+    """Load what `_save` wrote, and return how many steps are done."""
+    tensors, notes = checkpoints.read(path)
+    if notes.get("settings") != settings:
+        raise ValueError(
+            f"{path} holds a run with other settings: {notes.get('settings')} there, {settings} here. "
+            "Give the old settings, or another file."
+        )
+
+    def part(prefix):
+        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+    try:
+        model.load_state_dict(part("model."))
+        if averaged:
+            averaged.load_state_dict(part("averaged."))
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds a run of another model ({error}).") from error
+    state = {}
+    for name, tensor in part("optimizer.").items():
+        number, key = name.split(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    generator.set_state(tensors["generator"])
+    return notes["step"]
