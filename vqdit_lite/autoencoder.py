@@ -1,5 +1,7 @@
 """Autoencoders for pictures, and the VQ-VAE: an autoencoder whose bottleneck is a quantizer."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -94,6 +96,8 @@ class VQVAE(nn.Module):
                 f"This VQVAE takes floating-point pictures of shape (batch, {', '.join(map(str, self.shape))}); "
                 f"{x.dtype} of shape {tuple(x.shape)} came."
             )
+        if x.device != next(self.parameters()).device:
+            raise ValueError(f"The model is on {next(self.parameters()).device}, but the pictures are on {x.device}.")
         quantized = self.quantizer(self.encoder(x))
         return self.decoder(quantized.codes), quantized
 
@@ -104,8 +108,9 @@ class VQVAE(nn.Module):
         mean, 0 for a perfect one. Without that scale, pictures that are mostly background weigh too little.
         """
         reconstruction, quantized = self(x)
-        error = F.mse_loss(reconstruction, x) / x.var().clamp(min=1e-6)
-        return {"loss": error + quantized.loss, "error": error, "perplexity": quantized.perplexity}
+        error = F.mse_loss(reconstruction, x) / x.var().clamp(min=1e-6)  # (2.1)
+        loss = error + quantized.loss  # (2.3)
+        return {"loss": loss, "error": error, "perplexity": quantized.perplexity}
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -114,5 +119,10 @@ class VQVAE(nn.Module):
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
-        """ids (B, N) to pictures (B, C, H, W), cut to [0, 1]."""
+        """ids (B, N), or (B, N, stages), to pictures (B, C, H, W), cut to [0, 1]."""
+        tokens = math.prod(self.decoder.grid)
+        if ids.ndim < 2 or ids.shape[1] != tokens:
+            raise ValueError(
+                f"One picture has {tokens} tokens: ids must be (batch, {tokens}); they are {tuple(ids.shape)}."
+            )
         return self.decoder(self.quantizer.lookup(ids)).clamp(0, 1)

@@ -1,4 +1,7 @@
-"""Vector quantization: vectors to whole numbers and back, with gradients that pass through."""
+"""Vector quantization: vectors to whole numbers and back, with gradients that pass through.
+
+Numbers in brackets, such as (1.6), are those of the equations in the notebooks.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -47,6 +50,11 @@ def nearest_code(z: Tensor, codebook: Tensor, max_elements: int = 1 << 22) -> Te
     >>> nearest_code(torch.tensor([[0.9, 0.1]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist()
     [1]
     """
+    if codebook.ndim != 2 or len(codebook) == 0 or z.shape[-1:] != codebook.shape[-1:]:
+        raise ValueError(
+            "nearest_code needs vectors (..., D) and codes (K, D), at least one of them; "
+            f"z is {tuple(z.shape)} and the codebook {tuple(codebook.shape)}."
+        )
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         flat, codebook = z.reshape(-1, z.shape[-1]).float(), codebook.float()  # (M, D), (K, D)
         half_norms = codebook.square().sum(1) / 2  # (K,)
@@ -75,8 +83,8 @@ def kmeans(points: Tensor, num_codes: int, generator: torch.Generator, iteration
     >>> kmeans(points, 2, torch.Generator().manual_seed(0)).sort(0).values.flatten().tolist()
     [0.10000000149011612, 5.099999904632568]
     """
-    if len(points) < num_codes:
-        raise ValueError(f"kmeans needs at least num_codes = {num_codes} points; {len(points)} came.")
+    if not 1 <= num_codes <= len(points):
+        raise ValueError(f"num_codes must lie in 1 … {len(points)}, the number of points; it is {num_codes}.")
     start = torch.randperm(len(points), generator=generator)[:num_codes]
     codebook = points[start.to(points.device)].clone()
     for _ in range(iterations):
@@ -133,23 +141,28 @@ def rotation(z: Tensor, codes: Tensor) -> Tensor:
     def dot(a, b):
         return (a * b).sum(-1, keepdim=True)
 
+    # (2.5)
     turned = stretch * (z - 2 * r * dot(r, z) + 2 * q_hat * dot(z_hat, z))
     return torch.where(turns, turned, straight_through(z, codes))
 
 
-def _check_vectors(z: Tensor, dim: int) -> None:
+def _check_vectors(z: Tensor, dim: int, device: torch.device) -> None:
     if z.ndim < 2 or z.shape[-1] != dim or z.numel() == 0 or not z.is_floating_point():
         raise ValueError(
             f"A quantizer of dimension {dim} needs floating-point vectors of shape (batch, tokens, {dim}), at "
             f"least one of them; z is {z.dtype} of shape {tuple(z.shape)}."
         )
+    if z.device != device:
+        raise ValueError(f"The quantizer is on {device}, but z is on {z.device}: move one of them.")
     if not z.sum().isfinite():
         raise ValueError("z holds NaN or infinity: the network before the quantizer has diverged.")
 
 
-def _check_ids(ids: Tensor, num_codes: int) -> None:
+def _check_ids(ids: Tensor, num_codes: int, device: torch.device) -> None:
     if ids.is_floating_point() or ids.dtype == torch.bool:
         raise ValueError(f"ids must be whole numbers (torch.int64); they are {ids.dtype}.")
+    if ids.device != device:
+        raise ValueError(f"The quantizer is on {device}, but ids are on {ids.device}: move one of them.")
     if ids.numel() and not (ids.min() >= 0 and ids.max() < num_codes):
         raise ValueError(
             f"ids must lie in 0 … {num_codes - 1} for {num_codes} codes; they span "
@@ -214,7 +227,7 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D); in training mode with gradients on, also move the codebook."""
-        _check_vectors(z, self.dim)
+        _check_vectors(z, self.dim, self.counts.device)
         z = F.normalize(z.float(), dim=-1) if self.cosine else z.float()
         codebook = F.normalize(self.codebook, dim=-1) if self.cosine else self.codebook
         ids = nearest_code(z, codebook)  # (B, N)
@@ -256,7 +269,7 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def initialise(self, z: Tensor, generator: torch.Generator) -> None:
         """Set the codebook by k-means on vectors (..., D), at least K of them, and the running means with it."""
-        _check_vectors(z, self.dim)
+        _check_vectors(z, self.dim, self.counts.device)
         flat = z.detach().float().reshape(-1, self.dim)  # (M, D)
         flat = F.normalize(flat, dim=-1) if self.cosine else flat
         self._place(kmeans(flat, self.num_codes, generator))
@@ -267,7 +280,7 @@ class VectorQuantizer(nn.Module):
 
     def lookup(self, ids: Tensor) -> Tensor:
         """The codes (..., D) of ids (...)."""
-        _check_ids(ids, self.num_codes)
+        _check_ids(ids, self.num_codes, self.counts.device)
         codes = F.embedding(ids, self.codebook)
         return F.normalize(codes, dim=-1) if self.cosine else codes
 
@@ -299,19 +312,19 @@ class FiniteScalarQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D)."""
-        _check_vectors(z, self.dim)
+        _check_vectors(z, self.dim, self.levels.device)
         # An even number of levels has no middle: half a step of offset puts 0 between two of them.
         offset = (self.levels % 2 == 0) / 2
         reach = (self.levels - 1) * 1.001 / 2  # a little wider than the outer levels, so that they are reached
         bounded = (z.float() + (offset / reach).atanh()).tanh() * reach - offset
         rounded = straight_through(bounded, bounded.round())
-        ids = ((rounded.detach().long() + self.centre) * self.steps).sum(-1)  # (B, N)
+        ids = ((rounded.detach().long() + self.centre) * self.steps).sum(-1)  # (B, N), (2.6)
         counts = torch.bincount(ids.flatten(), minlength=self.num_codes).float()
         return Quantized(rounded / self.centre, ids, z.new_zeros(()), perplexity(counts))
 
     def lookup(self, ids: Tensor) -> Tensor:
         """The codes (..., D) of ids (...)."""
-        _check_ids(ids, self.num_codes)
+        _check_ids(ids, self.num_codes, self.levels.device)
         return (ids[..., None] // self.steps % self.levels - self.centre) / self.centre
 
 
@@ -341,11 +354,10 @@ class ResidualQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D) to ids (B, N, stages). The perplexity is the mean over the stages."""
-        _check_vectors(z, self.dim)
         rest, results = z.float(), []
         for stage in self.stages:
             results.append(stage(rest))
-            rest = rest - results[-1].codes.detach()  # else straight-through would cancel z, and its gradient
+            rest = rest - results[-1].codes.detach()  # (2.7); else straight-through would cancel z, and its gradient
         codes, ids, losses, perplexities = zip(*results, strict=True)
         total = torch.stack(codes).sum(0).detach()  # (B, N, D)
         return Quantized(

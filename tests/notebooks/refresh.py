@@ -1,10 +1,11 @@
 """Bring every notebook up to date: python tests/notebooks/refresh.py [NOTEBOOK …]
 
-Writes the address of pyproject.toml into the README, the badges and the set-up cells, and the library's code into the
-cells that teach it; runs each notebook from a fresh kernel; and stores the outputs in a form that is the same each time.
+Writes the address of pyproject.toml into the README, the badges and the set-up cells, and the library's code into
+the cells that teach it; runs each notebook from a fresh kernel; and stores the outputs in a form that is the same each time.
 """
 
 import ast
+import base64
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
+PICTURE = ROOT / ".github" / "tour.png"
 
 SETUP = f"""\
 # Set-up, the same in every chapter: installs the course where it is missing, picks the device, finds the data.
@@ -137,13 +139,24 @@ def refresh(path: Path) -> None:
     print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1024:.0f} KiB", flush=True)
 
 
+def readme_picture() -> bytes:
+    """The second figure of chapter 00, as stored: a scene, its tokens, and the scene again."""
+    cells = nbformat.read(NOTEBOOKS[0], as_version=4).cells
+    data = [output.data for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    return base64.b64decode(data[1]["image/png"])
+
+
 def write_readme() -> None:
+    """The project's address and the picture."""
     readme = ROOT / "README.md"
-    text = re.sub(r"https://github\.com/[\w.-]+/[\w.-]+?(?=\.git\b|[\s)/\"`])", ADDRESS, readme.read_text(encoding="utf-8"))
+    text = re.sub(
+        r"https://github\.com/[\w.-]+/[\w.-]+?(?=\.git\b|[\s)/\"`])", ADDRESS, readme.read_text(encoding="utf-8")
+    )
     readme.write_text(text, encoding="utf-8")
+    PICTURE.write_bytes(readme_picture())
 
 
 if __name__ == "__main__":
-    write_readme()
     for notebook in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS:
         refresh(notebook)
+    write_readme()

@@ -1,0 +1,60 @@
+# Each command makes the environment it needs in .venv, and only again when pyproject.toml has changed.
+PYTHON ?= python3
+BIN := .venv/bin
+# JupyterLab refuses to run for root, as in many containers, unless told that this is meant.
+ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
+# Two processes with one thread each are the fastest way through on two cores.
+PARALLEL := -n 2 --dist loadfile
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300
+STRICT := PYTHONPATH=$(CURDIR)/tests/notebooks/guard PYTHONDONTWRITEBYTECODE=1
+
+.PHONY: help lab test test-gpu notebooks margins benchmark clean
+
+help:
+	@echo "make lab        open the course in JupyterLab"
+	@echo "make test       run every check: style, library, every notebook (about 8 minutes on two cores)"
+	@echo "make test-gpu   run every notebook and the benchmarks on CUDA"
+	@echo "make notebooks  write addresses and taught code into the notebooks, and run them all again"
+	@echo "make margins    measure every bound in the notebooks over five seeds"
+	@echo "make benchmark  compare speed with an established library"
+	@echo "make clean      remove the environment and all leftovers"
+
+lab: .venv/course
+	$(BIN)/jupyter lab $(ROOT_OK) notebooks/00_start_here.ipynb
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests $(PARALLEL)
+	$(STRICT) OMP_NUM_THREADS=1 $(BIN)/pytest $(NBVAL) $(PARALLEL) --durations=3 notebooks
+
+test-gpu: .venv/benchmark
+	$(STRICT) VQDIT_DEVICE=cuda $(BIN)/pytest $(NBVAL) notebooks
+	VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/quantizer.py
+
+notebooks: .venv/test
+	$(BIN)/python tests/notebooks/refresh.py
+
+margins: .venv/test
+	$(BIN)/python tests/notebooks/margins.py
+
+benchmark: .venv/benchmark
+	$(BIN)/python tests/benchmarks/quantizer.py
+
+.venv/course: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable ".[course]"
+	$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements"
+	touch $@
+
+.venv/test: .venv/course
+	$(BIN)/python -m pip install --quiet --editable ".[course,test]"
+	touch $@
+
+.venv/benchmark: .venv/test
+	$(BIN)/python -m pip install --quiet --editable ".[course,test,benchmark]"
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist runs
+	find . -name __pycache__ -prune -exec rm -rf {} +
