@@ -91,9 +91,9 @@ class VQVAE(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Quantized]:
         """Pictures (B, C, H, W) in [0, 1] to their reconstructions, same shape, and what the quantizer says."""
-        if x.shape[1:] != self.shape or not x.is_floating_point():
+        if x.shape[1:] != self.shape or x.dtype != torch.float32:
             raise ValueError(
-                f"This VQVAE takes floating-point pictures of shape (batch, {', '.join(map(str, self.shape))}); "
+                f"This VQVAE takes float32 pictures of shape (batch, {', '.join(map(str, self.shape))}); "
                 f"{x.dtype} of shape {tuple(x.shape)} came."
             )
         if x.device != next(self.parameters()).device:

@@ -42,7 +42,7 @@ def check(
     if at_most is not None:
         bounds.append((value <= at_most, f"at most {at_most:g}"))
     wanted = " and ".join(text for _, text in bounds) or "true"
-    holds = all(ok for ok, _ in bounds) if bounds else bool(value)
+    holds = all(ok for ok, _ in bounds) if bounds else value == value and bool(value)
     if not holds:
         raise AssertionError(f"✗ {claim}: {wanted} was expected; {value} came.")
     shown = f": {wanted}" if at_least is not None or at_most is not None else ""

@@ -1,5 +1,6 @@
 """Weights on disk: safetensors, written whole or not at all, with a model card beside them."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,7 +37,8 @@ def _replace(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(half, path)
     except OSError as error:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            half.unlink()
         old = "what stood there before is untouched" if path.exists() else "nothing was written"
         raise OSError(f"Could not write {len(content):,} bytes to {path} ({error.strerror}); {old}.") from error
 
@@ -53,7 +55,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             notes = json.loads((file.metadata() or {})["notes"])
-            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, notes  # noqa: SIM118
     except (SafetensorError, KeyError, OSError) as error:
         raise ValueError(f"{path} is cut short, or is not a file of this course ({error}).") from error
 
@@ -95,7 +97,12 @@ def read_card(path: str | Path) -> dict[str, Any]:
     card = Path(path).with_suffix(".json")
     if not card.is_file():
         raise FileNotFoundError(f"There is no model card {card} beside {Path(path).name}.")
-    return json.loads(card.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+        content["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{card} is damaged, or is no model card ({error!r}).") from error
+    return content
 
 
 def sha256(path: str | Path) -> str:

@@ -4,7 +4,9 @@ import math
 import os
 import tempfile
 import warnings
+import zlib
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,6 +101,8 @@ def object_id(shape: str, colour: str, size: str) -> int:
     >>> object_id("circle", "red", "small")
     1
     """
+    if shape not in SHAPES or colour not in COLOURS or size not in SIZES:
+        raise ValueError(f"There is no {size} {colour} {shape}: objects are of {SIZES}, {COLOURS} and {SHAPES}.")
     return 1 + (SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour)) * 2 + SIZES.index(size)
 
 
@@ -108,6 +112,8 @@ def object_name(number: int) -> str:
     >>> object_name(24)
     'large yellow triangle'
     """
+    if not 1 <= number <= NUM_OBJECTS:
+        raise ValueError(f"Objects are numbered 1 … {NUM_OBJECTS}; {number} came.")
     kind, size = divmod(number - 1, 2)
     shape, colour = divmod(kind, len(COLOURS))
     return f"{SIZES[size]} {COLOURS[colour]} {SHAPES[shape]}"
@@ -118,7 +124,7 @@ def scenes(n: int, generator: torch.Generator) -> Scenes:
 
     >>> batch = scenes(4, torch.Generator().manual_seed(1))
     >>> batch.pictures.shape, captions(batch.objects)[0]
-    (torch.Size([4, 3, 24, 24]), 'small yellow triangle beside small red triangle')
+    (torch.Size([4, 3, 24, 24]), 'small yellow circle above large yellow triangle')
     """
     places = torch.rand(n, 9, generator=generator).argsort(1)[:, :2]  # (n, 2) two different places
     kinds = torch.randint(1, NUM_OBJECTS + 1, (n, 2), generator=generator)
@@ -131,8 +137,11 @@ def draw_scenes(objects: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures (B, 3, 24, 24) of objects (B, 9), each up to half a pixel beside the middle of its place."""
     if objects.ndim != 2 or objects.shape[1] != 9 or objects.numel() == 0:
         raise ValueError(f"objects must be numbers of shape (batch, 9); the shape is {tuple(objects.shape)}.")
-    if objects.min() < 0 or objects.max() > NUM_OBJECTS:
-        raise ValueError(f"objects must lie in 0 … {NUM_OBJECTS}; they reach {objects.max().item()}.")
+    if objects.is_floating_point() or objects.min() < 0 or objects.max() > NUM_OBJECTS:
+        raise ValueError(
+            f"objects must be whole numbers in 0 … {NUM_OBJECTS}; they are {objects.dtype} and span "
+            f"{objects.min().item()} … {objects.max().item()}."
+        )
     shift = (2 * torch.rand(*objects.shape, 2, generator=generator) - 1) * _JITTER  # (B, 9, 2)
     cells = _BACKGROUND[:, None, None].expand(*objects.shape, 3, _CELL, _CELL).clone()  # (B, 9, 3, 8, 8)
     there = objects > 0
@@ -238,20 +247,29 @@ def picture_set(name: str, split: str) -> Pictures:
         try:
             _TORCHVISION[name](_DOWNLOADS, train=split == "train", download=True)
             found = _from_disk(name, split)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, HTTPException) as error:
             raise FileNotFoundError(
                 f"The {split} pictures of {name} are in none of these folders: "
-                f"{', '.join(map(str, _places(name)))}; and the download failed ({str(error).splitlines()[0]}). "
+                f"{', '.join(map(str, _places(name)))}; and the download failed ({_first_line(error)}). "
                 "Put the files into one of them, or name their folder in the variable VQDIT_DATA."
             ) from error
     return found
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _from_disk(name: str, split: str) -> Pictures | None:
     if name == "cifar10":
         for place in _places(name):
             if (place / "cifar-10-batches-py").is_dir():
-                found = torchvision.datasets.CIFAR10(place, train=split == "train")
+                try:
+                    found = torchvision.datasets.CIFAR10(place, train=split == "train")
+                except RuntimeError as error:
+                    raise ValueError(
+                        f"{place / 'cifar-10-batches-py'} is damaged ({error}): remove it and fetch it again."
+                    ) from error
                 pictures = torch.from_numpy(found.data).permute(0, 3, 1, 2) / 255  # (N, 3, 32, 32)
                 return Pictures(pictures, torch.tensor(found.targets))
         return None
@@ -267,15 +285,16 @@ def _read_idx(name: str, file: str) -> Tensor | None:
     """One file in MNIST's format, compressed or not."""
     read = torchvision.datasets.mnist.read_sn3_pascalvincent_tensor
     for place in _places(name):
+        path = place / file if (place / file).is_file() else place / f"{file}.gz"
         try:
-            if (place / file).is_file():
-                return read(str(place / file))
-            if (place / f"{file}.gz").is_file():
+            if path == place / file:
+                return read(str(path))
+            if path.is_file():
                 with tempfile.TemporaryDirectory() as folder:
-                    torchvision.datasets.utils.extract_archive(str(place / f"{file}.gz"), folder)
+                    torchvision.datasets.utils.extract_archive(str(path), folder)
                     return read(str(Path(folder) / file))
-        except (OSError, EOFError, AssertionError, RuntimeError) as error:
-            raise ValueError(f"{place / file} is damaged ({error}): remove it and fetch it again.") from error
+        except (OSError, EOFError, AssertionError, RuntimeError, ValueError, KeyError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged ({error}): remove it and fetch it again.") from error
     return None
 
 
@@ -297,10 +316,12 @@ def folder(path: str | Path, size: int) -> Tensor:
         ValueError: a picture is damaged; the message names it.
     """
     path = Path(path)
+    if size < 1:
+        raise ValueError(f"size must be at least 1; it is {size}.")
     if not path.is_dir():
         raise FileNotFoundError(f"There is no folder {path}.")
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    known = Image.registered_extensions()
+    known = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     pictures = [file for file in files if file.suffix.lower() in known]
     others = [file.name for file in files if file.suffix.lower() not in known]
     if not pictures:
@@ -320,7 +341,10 @@ def _some(names: Sequence[str]) -> str:
 def _read_picture(file: Path, size: int) -> Tensor:
     try:
         with Image.open(file) as picture:
-            picture = ImageOps.exif_transpose(picture).convert("RGBA")
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut instead of scale
+                picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+            picture = picture.convert("RGBA")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{file} cannot be read as a picture ({error}): mend or remove it.") from error
     white = Image.new("RGBA", picture.size, "white")

@@ -2,9 +2,10 @@
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 _IMPORT_NAMES = {"scikit-learn": "sklearn"}
@@ -16,10 +17,16 @@ def examine() -> Iterator[tuple[bool, str]]:
         sys.version_info >= (3, 10),
         f"Python {sys.version.split()[0]}" + ("" if sys.version_info >= (3, 10) else ": install 3.10 or newer"),
     )
-    for name in _needed():
+    try:
+        needed = _needed()
+    except PackageNotFoundError:
+        yield False, "vqdit_lite is not installed: run `python -m pip install -e .` in its folder"
+        needed = {}
+    for name, least in needed.items():
         try:
             version = importlib.import_module(_IMPORT_NAMES.get(name, name)).__version__
-            yield True, f"{name} {version}"
+            fine = _numbers(version) >= _numbers(least)
+            yield fine, f"{name} {version}" + ("" if fine else f": at least {least} is needed; `pip install -U {name}`")
         except Exception as error:
             yield False, f"{name} does not import ({error}): run `python -m pip install {name}`"
     try:
@@ -42,7 +49,11 @@ def examine() -> Iterator[tuple[bool, str]]:
         yield there, f"VQDIT_DATA is {folder}" + ("" if there else ", which is no folder: mend or unset it")
 
 
-def _needed() -> list[str]:
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+def _needed() -> dict[str, str]:
     """The packages that pyproject.toml asks for, for the library and for a learner."""
     lines = [line for line in requires("vqdit_lite") or [] if "extra ==" not in line or "course" in line]
-    return [line.split(">=")[0].strip() for line in lines]
+    return dict(re.match(r"([\w.-]+)\s*>=\s*([\d.]+)", line).groups() for line in lines)

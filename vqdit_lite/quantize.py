@@ -136,7 +136,7 @@ def rotation(z: Tensor, codes: Tensor) -> Tensor:
         middle = z_hat + q_hat
         r = F.normalize(middle, dim=-1)
         stretch = codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-        turns = (middle.norm(dim=-1, keepdim=True) > 1e-4) & (stretch > 0)
+        turns = (middle.norm(dim=-1, keepdim=True) > 1e-2) & (stretch > 0) & (z_hat != 0).any(-1, keepdim=True)
 
     def dot(a, b):
         return (a * b).sum(-1, keepdim=True)
@@ -154,7 +154,7 @@ def _check_vectors(z: Tensor, dim: int, device: torch.device) -> None:
         )
     if z.device != device:
         raise ValueError(f"The quantizer is on {device}, but z is on {z.device}: move one of them.")
-    if not z.sum().isfinite():
+    if not z.sum(dtype=torch.float32).isfinite():
         raise ValueError("z holds NaN or infinity: the network before the quantizer has diverged.")
 
 
@@ -289,7 +289,7 @@ class FiniteScalarQuantizer(nn.Module):
     """No codebook to learn: each feature is squashed and rounded to one of a few levels.
 
     Args:
-        levels: how many levels each feature has; D = len(levels), K = their product. Each at least 2.
+        levels: how many levels each feature has; D = len(levels), K = their product. Each at least 3; the source advises 5.
 
     Codes lie in [-1, 1]. The loss is zero: there is no codebook that could lag behind.
 
@@ -301,8 +301,8 @@ class FiniteScalarQuantizer(nn.Module):
 
     def __init__(self, levels: Sequence[int]):
         super().__init__()
-        if not levels or min(levels) < 2:
-            raise ValueError(f"levels must be whole numbers of at least 2, one a feature; they are {levels}.")
+        if not levels or min(levels) < 3:
+            raise ValueError(f"levels must be whole numbers of at least 3, one a feature; they are {levels}.")
         self.dim, self.num_codes = len(levels), math.prod(levels)
         levels = torch.tensor(levels)
         self.register_buffer("levels", levels, persistent=False)  # (D,)
@@ -313,9 +313,9 @@ class FiniteScalarQuantizer(nn.Module):
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D)."""
         _check_vectors(z, self.dim, self.levels.device)
-        # An even number of levels has no middle: half a step of offset puts 0 between two of them.
+        # An even number of levels has no middle one: half a step of offset makes room for one more below zero.
         offset = (self.levels % 2 == 0) / 2
-        reach = (self.levels - 1) * 1.001 / 2  # a little wider than the outer levels, so that they are reached
+        reach = (self.levels - 1) / 2
         bounded = (z.float() + (offset / reach).atanh()).tanh() * reach - offset
         rounded = straight_through(bounded, bounded.round())
         ids = ((rounded.detach().long() + self.centre) * self.steps).sum(-1)  # (B, N), (2.6)
@@ -354,10 +354,10 @@ class ResidualQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D) to ids (B, N, stages). The perplexity is the mean over the stages."""
-        rest, results = z.float(), []
+        rest, results = z, []
         for stage in self.stages:
             results.append(stage(rest))
-            rest = rest - results[-1].codes.detach()  # (2.7); else straight-through would cancel z, and its gradient
+            rest = rest.float() - results[-1].codes.detach()  # (2.7); else z, and its gradient, would cancel
         codes, ids, losses, perplexities = zip(*results, strict=True)
         total = torch.stack(codes).sum(0).detach()  # (B, N, D)
         return Quantized(

@@ -71,7 +71,7 @@ def train(name: str, folder: str | Path, device: torch.device, steps: int | None
     Stopped and started again, it goes on from `folder`/NAME.state. Yields what `fit` yields.
     """
     recipe, path = _recipe(name), Path(folder) / f"{name}.safetensors"
-    settings = recipe.settings | ({"steps": steps} if steps else {})
+    settings = recipe.settings | ({} if steps is None else {"steps": steps})
     torch.manual_seed(settings["seed"])
     model = recipe.build().to(device)
     x = recipe.learns_from(torch.Generator().manual_seed(settings["seed"])).to(device)

@@ -20,7 +20,10 @@ def pick_device() -> torch.device:
     name = os.environ.get("VQDIT_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise RuntimeError(f"VQDIT_DEVICE asks for {name}, but torch {torch.__version__} sees no CUDA device.")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise RuntimeError(f"VQDIT_DEVICE asks for {name!r}, which is no device of torch.") from error
 
 
 def batches(x: Tensor, size: int) -> Callable[[torch.Generator], Tensor]:

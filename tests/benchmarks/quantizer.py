@@ -34,7 +34,9 @@ def step(quantizer, z: torch.Tensor) -> None:
     """One training step: forward and backward."""
     z = z.clone().requires_grad_()
     result = quantizer(z)
-    codes, loss = (result.codes, result.loss) if isinstance(quantizer, VectorQuantizer) else (result[0], result[2].sum())
+    codes, loss = (
+        (result.codes, result.loss) if isinstance(quantizer, VectorQuantizer) else (result[0], result[2].sum())
+    )
     (codes.square().mean() + loss).backward()
 
 

@@ -67,7 +67,7 @@ def test_equation_2_5_turns_the_vector_into_its_code_by_a_rotation_and_a_stretch
 
 
 def test_equation_2_6_numbers_every_combination_of_levels_once():
-    for levels in ([8, 5, 5, 5], [2, 3], [4], [5, 5, 3]):
+    for levels in ([8, 5, 5, 5], [3, 4], [4], [5, 5, 3]):
         quantizer = FiniteScalarQuantizer(levels)
         ids = torch.arange(math.prod(levels))
         codes = quantizer.lookup(ids)

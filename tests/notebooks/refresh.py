@@ -1,7 +1,7 @@
 """Bring every notebook up to date: python tests/notebooks/refresh.py [NOTEBOOK …]
 
 Writes the address of pyproject.toml into the README, the badges and the set-up cells, and the library's code into
-the cells that teach it; runs each notebook from a fresh kernel; and stores the outputs in a form that is the same each time.
+the cells that teach it; runs each notebook from a fresh kernel; and stores the outputs in a form that stays the same.
 """
 
 import ast
@@ -142,7 +142,9 @@ def refresh(path: Path) -> None:
 def readme_picture() -> bytes:
     """The second figure of chapter 00, as stored: a scene, its tokens, and the scene again."""
     cells = nbformat.read(NOTEBOOKS[0], as_version=4).cells
-    data = [output.data for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    data = [
+        output.data for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+    ]
     return base64.b64decode(data[1]["image/png"])
 
 
