@@ -57,7 +57,7 @@ def _png(fig: Figure) -> bytes:
 def draw_pictures(axis: Axes, pictures: Tensor, title: str, columns: int = 10) -> None:
     """Draw a batch of pictures (B, C, H, W) in [0, 1] as tiles."""
     grid = torchvision.utils.make_grid(pictures.detach().cpu().clamp(0, 1), columns, padding=1, pad_value=0.6)
-    axis.imshow(grid.permute(1, 2, 0), interpolation="nearest")
+    axis.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
     axis.set_title(title, loc="left")
     axis.axis("off")
 
@@ -76,17 +76,19 @@ def draw_cells(axis: Axes, codebook: Tensor, extent: float = 2.4) -> None:
     y, x = torch.meshgrid(line, line, indexing="ij")
     ids = nearest_code(torch.stack([x, y], -1), codebook.detach().cpu())  # (300, 300)
     border = (ids[1:, 1:] != ids[:-1, 1:]) | (ids[1:, 1:] != ids[1:, :-1])  # (299, 299)
-    tint = plt.get_cmap("Pastel2")(ids[1:, 1:] % 8)
-    tint[border] = (0.35, 0.35, 0.35, 1)
+    tint = plt.get_cmap("Pastel2")(ids[1:, 1:].numpy() % 8)
+    tint[border.numpy()] = (0.35, 0.35, 0.35, 1)
     axis.imshow(tint, extent=(-extent, extent, -extent, extent), origin="lower", aspect="equal")
-    axis.plot(*codebook.detach().cpu().T, "o", color=COLOURS[1], markersize=7, markeredgecolor="white", zorder=3)
+    axis.plot(
+        *codebook.detach().cpu().numpy().T, "o", color=COLOURS[1], markersize=7, markeredgecolor="white", zorder=3
+    )
     axis.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="first feature", ylabel="second feature")
     axis.grid(False)
 
 
 def draw_tokens(axis: Axes, ids: Tensor, num_codes: int, title: str) -> None:
     """Draw a grid of ids (H, W): each number in its cell, tinted by its value."""
-    axis.imshow(ids.cpu(), cmap="cividis", vmin=0, vmax=num_codes - 1)
+    axis.imshow(ids.cpu().numpy(), cmap="cividis", vmin=0, vmax=num_codes - 1)
     for (y, x), number in np.ndenumerate(ids.cpu().numpy()):
         axis.text(
             x, y, number, ha="center", va="center", fontsize=8, color="white" if number < num_codes / 2 else "black"

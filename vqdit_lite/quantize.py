@@ -302,7 +302,7 @@ class FiniteScalarQuantizer(nn.Module):
     def __init__(self, levels: Sequence[int]):
         super().__init__()
         if not levels or min(levels) < 3:
-            raise ValueError(f"levels must be whole numbers of at least 3, one a feature; they are {levels}.")
+            raise ValueError(f"levels must be whole numbers, one a feature, each at least 3; they are {levels}.")
         self.dim, self.num_codes = len(levels), math.prod(levels)
         levels = torch.tensor(levels)
         self.register_buffer("levels", levels, persistent=False)  # (D,)

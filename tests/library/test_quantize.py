@@ -510,7 +510,7 @@ def test_fsq_has_no_loss_and_counts_its_codes():
 
 @pytest.mark.parametrize("levels", [[], [1], [3, 0], [8, -2], [5, 2]])
 def test_fewer_than_three_levels_are_refused(levels):
-    with pytest.raises(ValueError, match="at least 3"):
+    with pytest.raises(ValueError, match="each at least 3"):
         FiniteScalarQuantizer(levels)
 
 
