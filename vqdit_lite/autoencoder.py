@@ -89,8 +89,8 @@ class VQVAE(nn.Module):
         self.encoder = Encoder(channels, width, quantizer.dim)
         self.decoder = Decoder(channels, width, quantizer.dim, (height // 4, wide // 4))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Quantized]:
-        """Pictures (B, C, H, W) in [0, 1] to their reconstructions, same shape, and what the quantizer says."""
+    def quantize(self, x: Tensor) -> Quantized:
+        """Pictures (B, C, H, W) in [0, 1] to their codes (B, N, D), ids (B, N), and the quantizer's loss."""
         if x.shape[1:] != self.shape or x.dtype != torch.float32:
             raise ValueError(
                 f"This VQVAE takes float32 pictures of shape (batch, {', '.join(map(str, self.shape))}); "
@@ -98,14 +98,18 @@ class VQVAE(nn.Module):
             )
         if x.device != next(self.parameters()).device:
             raise ValueError(f"The model is on {next(self.parameters()).device}, but the pictures are on {x.device}.")
-        quantized = self.quantizer(self.encoder(x))
+        return self.quantizer(self.encoder(x))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Quantized]:
+        """Pictures (B, C, H, W) in [0, 1] to their reconstructions, same shape, and what the quantizer says."""
+        quantized = self.quantize(x)
         return self.decoder(quantized.codes), quantized
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """What to minimise for pictures x, "loss", and its parts.
 
-        "error" is the mean squared error over the variance of the batch: 1 for a model that knows only the
-        mean, 0 for a perfect one. Without that scale, pictures that are mostly background weigh too little.
+        "error" is the mean squared error over the variance of the batch: 1 for one flat grey, 0 for a perfect
+        copy. Without that scale, pictures that are mostly background weigh too little.
         """
         reconstruction, quantized = self(x)
         error = F.mse_loss(reconstruction, x) / x.var().clamp(min=1e-6)  # (2.1)
@@ -115,7 +119,7 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Pictures (B, C, H, W) to ids (B, N), row by row."""
-        return self(x)[1].ids
+        return self.quantize(x).ids
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:

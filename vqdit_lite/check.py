@@ -46,5 +46,6 @@ def check(
     if not holds:
         raise AssertionError(f"✗ {claim}: {wanted} was expected; {value} came.")
     shown = f": {wanted}" if at_least is not None or at_most is not None else ""
-    seen = f" (five seeds gave {measured[0]:g} to {measured[1]:g})" if measured else ""
+    spread = " to ".join(dict.fromkeys(f"{value:g}" for value in measured or ()))
+    seen = f" (five seeds gave {spread})" if measured else ""
     print(f"✓ {claim}{shown}{seen}")

@@ -64,7 +64,7 @@ def draw_pictures(axis: Axes, pictures: Tensor, title: str, columns: int = 10) -
 
 def pictures(rows: dict[str, Tensor], text: str) -> None:
     """Show batches of pictures (B, C, H, W), one row each under its title."""
-    fig, axes = figure(rows=len(rows), size=(8.5, 8.5 / max(len(batch) for batch in rows.values()) + 0.3))
+    fig, axes = figure(rows=len(rows), size=(10, 10 / max(len(batch) for batch in rows.values()) + 0.3))
     for axis, (title, batch) in zip(axes, rows.items(), strict=True):
         draw_pictures(axis, batch, title, columns=len(batch))
     show(fig, text)
@@ -123,9 +123,11 @@ def explorer(draw: Callable[..., Figure], text: str, **controls: ipywidgets.Widg
 def curves(axis: Axes, lines: dict[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> None:
     """Draw labelled lines (x, y), told apart by colour and by stroke."""
     for number, (label, (x, y)) in enumerate(lines.items()):
-        axis.plot(x, y, LINES[number % 4], color=COLOURS[number % 8], label=label)
+        marker = "o" if len(x) < 20 else None
+        axis.plot(x, y, LINES[number % 4], marker=marker, markersize=4, color=COLOURS[number % 8], label=label)
     axis.set(xlabel=xlabel, ylabel=ylabel)
-    axis.legend()
+    if len(lines) > 1:
+        axis.legend()
 
 
 def smooth(values: Sequence[float], width: int = 20) -> np.ndarray:

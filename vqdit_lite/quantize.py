@@ -59,7 +59,7 @@ def nearest_code(z: Tensor, codebook: Tensor, max_elements: int = 1 << 22) -> Te
         flat, codebook = z.reshape(-1, z.shape[-1]).float(), codebook.float()  # (M, D), (K, D)
         half_norms = codebook.square().sum(1) / 2  # (K,)
         parts = flat.split(max(1, max_elements // len(codebook)))
-        # (1.2): |z - e|² = |z|² - 2 (z·e - |e|²/2), and |z|² is the same for every code.
+        # The bracket of (1.2) with its sign turned, so that the smallest wins.
         ids = [torch.addmm(half_norms, part, codebook.T, alpha=-1).min(1).indices for part in parts]
         return torch.cat(ids).reshape(z.shape[:-1])
 
@@ -185,7 +185,7 @@ class VectorQuantizer(nn.Module):
         cosine: compare directions only: vectors and codes are scaled to length 1.
         estimator: how gradients pass: `straight_through` or `rotation`.
 
-    Sources: arXiv 1711.00937 (loss eq. 3, running means in appendix A.1), arXiv 2107.03312 (revival),
+    Sources: arXiv 1711.00937 (loss eq. 3, running means in appendix A.1; the smoothing is from the authors' code), arXiv 2107.03312 (revival),
     arXiv 2110.04627 (cosine codes).
 
     >>> quantizer = VectorQuantizer(num_codes=8, dim=4)
@@ -289,7 +289,8 @@ class FiniteScalarQuantizer(nn.Module):
     """No codebook to learn: each feature is squashed and rounded to one of a few levels.
 
     Args:
-        levels: how many levels each feature has; D = len(levels), K = their product. Each at least 3; the source advises 5.
+        levels: how many levels each feature has; D = len(levels), K = their product. Each at
+            least 3; the source advises 5 or more.
 
     Codes lie in [-1, 1]. The loss is zero: there is no codebook that could lag behind.
 

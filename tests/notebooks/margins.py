@@ -6,6 +6,7 @@ figures belong into the check's `measured`.
 
 import argparse
 import json
+import math
 import tempfile
 from pathlib import Path
 
@@ -53,4 +54,7 @@ if __name__ == "__main__":
     for notebook in options.notebooks:
         print(notebook.name)
         for (claim, stated), numbers in measure(notebook, options.dataset).items():
-            print(f"  {claim}: {min(numbers):.4g} to {max(numbers):.4g} (the notebook says {stated})", flush=True)
+            low, high = json.loads(stated) if stated != "None" else (-math.inf, math.inf)
+            true = low <= min(numbers) and max(numbers) <= high
+            print(f"  {claim}: {min(numbers):.4g} to {max(numbers):.4g} (the notebook says {stated})"
+                  + ("" if true else "  <- mend the notebook"), flush=True)
