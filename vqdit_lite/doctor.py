@@ -11,14 +11,18 @@ from pathlib import Path
 _IMPORT_NAMES = {"scikit-learn": "sklearn"}
 
 
-def examine() -> Iterator[tuple[bool, str]]:
-    """One (is it all right, one line) for each thing the course needs. Works where torch is missing."""
+def examine(in_notebook: bool = False) -> Iterator[tuple[bool, str]]:
+    """One (is it all right, one line) for each thing the course needs. Works where torch is missing.
+
+    Args:
+        in_notebook: some notebook is open already (Colab's, say), so JupyterLab may be missing.
+    """
     yield (
         sys.version_info >= (3, 10),
         f"Python {sys.version.split()[0]}" + ("" if sys.version_info >= (3, 10) else ": install 3.10 or newer"),
     )
     try:
-        needed = _needed()
+        needed = _needed(in_notebook)
     except PackageNotFoundError:
         yield False, "vqdit_lite is not installed: run `python -m pip install -e .` in its folder"
         needed = {}
@@ -53,7 +57,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
-def _needed() -> dict[str, str]:
-    """The packages that pyproject.toml asks for, for the library and for a learner."""
-    lines = [line for line in requires("vqdit_lite") or [] if "extra ==" not in line or "course" in line]
+def _needed(in_notebook: bool) -> dict[str, str]:
+    """The packages that pyproject.toml asks for, and their lowest versions."""
+    lines = [line for line in requires("vqdit_lite") or [] if "extra" not in line or "course" in line]
+    lines = [line for line in lines if not (in_notebook and "extra" in line)]
     return dict(re.match(r"([\w.-]+)\s*>=\s*([\d.]+)", line).groups() for line in lines)

@@ -105,7 +105,7 @@ def explorer(draw: Callable[..., Figure], text: str, **controls: ipywidgets.Widg
         text: what to do and what to see.
         controls: ipywidgets by the names that `draw` expects.
     """
-    picture = ipywidgets.Image(format="png")
+    picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
 
     def refresh(_=None):
         picture.value = _png(draw(**{name: control.value for name, control in controls.items()}))

@@ -70,6 +70,12 @@ def test_doctor_names_a_missing_package_and_what_to_do(monkeypatch, capsys):
     assert "python -m pip install no-such-package" in line
 
 
+def test_doctor_does_not_ask_for_jupyterlab_where_a_notebook_is_open(monkeypatch):
+    monkeypatch.setattr(doctor, "requires", lambda name: ["torch>=2.4", "no-such-package>=1.0; extra == 'course'"])
+    assert all(fine for fine, _ in doctor.examine(in_notebook=True))
+    assert not all(fine for fine, _ in doctor.examine())
+
+
 def test_doctor_works_where_torch_is_missing():
     program = (
         "import sys; sys.modules['torch'] = None; from vqdit_lite.__main__ import main; sys.exit(main(['doctor']))"

@@ -56,5 +56,8 @@ if __name__ == "__main__":
         for (claim, stated), numbers in measure(notebook, options.dataset).items():
             low, high = json.loads(stated) if stated != "None" else (-math.inf, math.inf)
             true = low <= min(numbers) and max(numbers) <= high
-            print(f"  {claim}: {min(numbers):.4g} to {max(numbers):.4g} (the notebook says {stated})"
-                  + ("" if true else "  <- mend the notebook"), flush=True)
+            print(
+                f"  {claim}: {min(numbers):.4g} to {max(numbers):.4g} (the notebook says {stated})"
+                + ("" if true else "  <- mend the notebook"),
+                flush=True,
+            )

@@ -27,7 +27,7 @@ ADDRESS = PROJECT["urls"]["Repository"]
 PICTURE = ROOT / ".github" / "tour.png"
 
 SETUP = f"""\
-# Set-up, the same in every chapter: installs the course where it is missing, picks the device, finds the data.
+# Set-up, the same in every chapter: installs the course if it is missing, picks the device, finds data.
 import importlib.util
 import pathlib
 
