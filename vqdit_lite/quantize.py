@@ -185,8 +185,8 @@ class VectorQuantizer(nn.Module):
         cosine: compare directions only: vectors and codes are scaled to length 1.
         estimator: how gradients pass: `straight_through` or `rotation`.
 
-    Sources: arXiv 1711.00937 (loss eq. 3, running means in appendix A.1; the smoothing is from the authors' code), arXiv 2107.03312 (revival),
-    arXiv 2110.04627 (cosine codes).
+    Sources: arXiv 1711.00937 (loss eq. 3, running means in appendix A.1; the smoothing is from the authors' code),
+    arXiv 2107.03312 (revival, there below a fixed count), arXiv 2110.04627 (cosine codes).
 
     >>> quantizer = VectorQuantizer(num_codes=8, dim=4)
     >>> quantized = quantizer(torch.randn(2, 5, 4))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vqdit_lite import checkpoints
-from vqdit_lite.quantize import FiniteScalarQuantizer, VectorQuantizer
+from vqdit_lite.quantize import VectorQuantizer
 
 
 def model(seed: int = 0, width: int = 3) -> nn.Module:
