@@ -28,7 +28,7 @@ test: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests $(PARALLEL)
 	$(STRICT) OMP_NUM_THREADS=1 $(BIN)/pytest $(NBVAL) $(PARALLEL) --durations=3 notebooks
 
-test-gpu: .venv/benchmark
+test-gpu: .venv/test
 	$(STRICT) VQDIT_DEVICE=cuda $(BIN)/pytest $(NBVAL) notebooks
 	VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/quantizer.py
 
@@ -38,7 +38,7 @@ notebooks: .venv/test
 margins: .venv/test
 	$(BIN)/python tests/notebooks/margins.py
 
-benchmark: .venv/benchmark
+benchmark: .venv/test
 	$(BIN)/python tests/benchmarks/quantizer.py
 
 .venv/course: pyproject.toml
@@ -49,10 +49,6 @@ benchmark: .venv/benchmark
 
 .venv/test: .venv/course
 	$(BIN)/python -m pip install --quiet --editable ".[course,test]"
-	touch $@
-
-.venv/benchmark: .venv/test
-	$(BIN)/python -m pip install --quiet --editable ".[course,test,benchmark]"
 	touch $@
 
 clean:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 
 import ipywidgets
@@ -43,7 +44,7 @@ def show(fig: Figure, text: str) -> None:
     """Show a finished figure, and under it the line of text that says what to see."""
     picture = base64.b64encode(_png(fig)).decode()
     display({"image/png": picture, "text/plain": text}, metadata={"image/png": {"alt": text}}, raw=True)
-    print(f"What to see: {text}")
+    print(textwrap.fill(f"What to see: {text}", 90))
 
 
 def _png(fig: Figure) -> bytes:
@@ -117,7 +118,7 @@ def explorer(draw: Callable[..., Figure], text: str, **controls: ipywidgets.Widg
     refresh()
     # Shown as a widget only: a page without a kernel has no use for its text form.
     display(ipywidgets.VBox([*controls.values(), picture]), exclude=["text/plain"])
-    print(f"Try it: {text}")
+    print(textwrap.fill(f"Try it: {text}", 90))
 
 
 def curves(axis: Axes, lines: dict[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> None:
