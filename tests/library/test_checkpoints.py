@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vqdit_lite import checkpoints
-from vqdit_lite.quantize import VectorQuantizer
+from vqdit_lite.quantize import FiniteScalarQuantizer, VectorQuantizer
 
 
 def model(seed: int = 0, width: int = 3) -> nn.Module:
@@ -29,6 +29,11 @@ def test_a_model_survives_bit_for_bit(saved):
     assert checkpoints.same(model(), other)
     assert card == {"about": "a test, 3 × 3", "sha256": checkpoints.sha256(saved)}
     assert card == checkpoints.read_card(saved)
+
+
+def test_a_model_without_weights_survives(tmp_path):
+    checkpoints.save(tmp_path / "m.safetensors", FiniteScalarQuantizer([3, 3]), {})
+    checkpoints.load(tmp_path / "m.safetensors", FiniteScalarQuantizer([3, 3]))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,8 @@ import pytest
 import torch
 
 import vqdit_lite
-from vqdit_lite import data, doctor, recipes
+from vqdit_lite import doctor, recipes
 from vqdit_lite.__main__ import main
-from vqdit_lite.autoencoder import VQVAE
-from vqdit_lite.quantize import VectorQuantizer
 
 MODULES = [module.name for module in pkgutil.iter_modules(vqdit_lite.__path__, "vqdit_lite.")]
 
@@ -24,14 +22,8 @@ def plain_environment(monkeypatch):
 
 
 @pytest.fixture
-def small(monkeypatch):
-    recipe = recipes.RECIPES["vqvae_scenes"]._replace(
-        build=lambda: VQVAE((3, 24, 24), VectorQuantizer(16, 4), width=8),
-        learns_from=lambda generator: data.scenes(64, generator).pictures,
-        scores=lambda model, device: recipes.score_vqvae_scenes(model, device, count=8),
-        settings={"steps": 20, "lr": 1e-3, "seed": 0},
-        batch=4,
-    )
+def small(monkeypatch, small_recipe):
+    recipe = small_recipe._replace(settings={"steps": 20, "lr": 1e-3, "seed": 0})
     monkeypatch.setitem(recipes.RECIPES, "small", recipe)
 
 

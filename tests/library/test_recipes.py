@@ -3,24 +3,16 @@ import json
 import pytest
 import torch
 
-from vqdit_lite import checkpoints, data, recipes
-from vqdit_lite.autoencoder import VQVAE
-from vqdit_lite.quantize import VectorQuantizer
+from vqdit_lite import checkpoints, recipes
 
 CPU = torch.device("cpu")
 FIELDS = {"name", "about", "command", "settings", "parameters", "seconds", "machine", "scores_on_fresh_data", "licence"}
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """The recipe for scenes with a small model, few scenes and a save every second step."""
-    recipe = recipes.RECIPES["vqvae_scenes"]._replace(
-        build=lambda: VQVAE((3, 24, 24), VectorQuantizer(16, 4), width=8),
-        learns_from=lambda generator: data.scenes(64, generator).pictures,
-        scores=lambda model, device: recipes.score_vqvae_scenes(model, device, count=8),
-        settings={"steps": 7, "lr": 1e-3, "seed": 0, "average": 0.9, "save_every": 2},
-        batch=4,
-    )
+def small(monkeypatch, small_recipe):
+    """The small recipe with a save every second step."""
+    recipe = small_recipe._replace(settings={"steps": 7, "lr": 1e-3, "seed": 0, "average": 0.9, "save_every": 2})
     monkeypatch.setitem(recipes.RECIPES, "small", recipe)
     return recipe
 
