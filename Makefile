@@ -48,7 +48,7 @@ benchmark: .venv/test
 	touch $@
 
 .venv/test: .venv/course
-	$(BIN)/python -m pip install --quiet --editable ".[course,test]"
+	$(BIN)/python -m pip install --quiet --editable ".[course,test,benchmark]"
 	touch $@
 
 clean:
