@@ -86,7 +86,7 @@ def fit(
         raise ValueError(f"steps must be at least 1; it is {steps}.")
     device = next(model.parameters()).device
     generator = torch.manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     averaged = copy.deepcopy(model) if average else None
     settings = {"steps": steps, "lr": lr, "seed": seed, "warmup": warmup, "average": average}
     done = 0
