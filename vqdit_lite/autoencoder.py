@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqdit_lite.quantize import Quantized
+from vqdit_lite.quantize import Quantized, VectorQuantizer
+from vqdit_lite.transformer import patchify, unpatchify
 
-__all__ = ["VQVAE", "Decoder", "Encoder", "ResidualBlock"]
+__all__ = ["VQVAE", "Decoder", "Encoder", "LatentSpace", "ResidualBlock"]
 
 
 class ResidualBlock(nn.Module):
@@ -130,3 +131,48 @@ class VQVAE(nn.Module):
                 f"One picture has {tokens} tokens: ids must be (batch, {tokens}); they are {tuple(ids.shape)}."
             )
         return self.decoder(self.quantizer.lookup(ids)).clamp(0, 1)
+
+
+class LatentSpace:
+    """The codes of a trained VQ-VAE as tokens for a diffusion transformer, with mean 0 and variance 1.
+
+    Each token holds the codes of 2 × 2 neighbours, so that the transformer has a quarter of the tokens to attend to.
+
+    Args:
+        model: a VQVAE with a `VectorQuantizer`, which counts the use of its codes, on a grid of even sides. Move it
+            to its device before.
+
+    Source: arXiv 2112.10752, section 3; patches of 2 × 2 codes arXiv 2212.09748, section 3.2.
+
+    >>> from vqdit_lite.quantize import VectorQuantizer
+    >>> space = LatentSpace(VQVAE((3, 24, 24), VectorQuantizer(num_codes=64, dim=8)))
+    >>> z = space.encode(torch.rand(2, 3, 24, 24))
+    >>> z.shape, space.decode(z).shape
+    (torch.Size([2, 9, 32]), torch.Size([2, 3, 24, 24]))
+    """
+
+    def __init__(self, model: VQVAE):
+        height, width = model.decoder.grid
+        if height % 2 or width % 2:
+            raise ValueError(f"Tokens of 2 × 2 codes need a grid of even sides; it is {height} × {width}.")
+        if not isinstance(model.quantizer, VectorQuantizer):
+            raise ValueError(
+                f"LatentSpace needs a VectorQuantizer's counts; this is a {type(model.quantizer).__name__}."
+            )
+        self.model, self.grid, counts = model.eval(), (height // 2, width // 2), model.quantizer.counts
+        codes = model.quantizer.lookup(torch.arange(len(counts), device=counts.device)).detach()  # (K, D)
+        share = (counts / counts.sum())[:, None]  # (K, 1) how often a code occurs
+        self.mean = (share * codes).sum(0)  # (D,)
+        self.std = (share * (codes - self.mean).square()).sum(0).sqrt().clamp(min=1e-6)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) to tokens (B, N/4, 4 · D)."""
+        codes = (self.model.quantize(x).codes - self.mean) / self.std  # (B, N, D), (6.1)
+        return patchify(codes.transpose(1, 2).unflatten(2, self.model.decoder.grid), 2)  # (B, N, D) -> (B, N/4, 4·D)
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N/4, 4 · D) to pictures (B, C, H, W), by way of the nearest codes."""
+        codes = unpatchify(tokens, 2, self.grid).flatten(2).transpose(1, 2)  # (B, N/4, 4·D) -> (B, N, D)
+        return self.model.decode(self.model.quantizer(codes * self.std + self.mean).ids)

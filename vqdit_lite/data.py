@@ -133,6 +133,32 @@ def scenes(n: int, generator: torch.Generator) -> Scenes:
     return Scenes(draw_scenes(objects, generator), objects)
 
 
+def single_scenes(n: int, generator: torch.Generator) -> "Pictures":
+    """n scenes of one object each, at any place and of either size, labelled 0 … 11 by shape and colour.
+
+    >>> batch = single_scenes(4, torch.Generator().manual_seed(0))
+    >>> batch.pictures.shape, label_name(batch.labels[0].item())
+    (torch.Size([4, 3, 24, 24]), 'blue triangle')
+    """
+    kinds = torch.randint(1, NUM_OBJECTS + 1, (n, 1), generator=generator)
+    places = torch.randint(9, (n, 1), generator=generator)
+    objects = torch.zeros(n, 9, dtype=torch.long).scatter_(1, places, kinds)
+    return Pictures(draw_scenes(objects, generator), (kinds[:, 0] - 1) // len(SIZES))
+
+
+def label_name(label: int) -> str:
+    """The words for a label of `single_scenes`, for example "red circle" for 0."""
+    if not 0 <= label < len(SHAPES) * len(COLOURS):
+        raise ValueError(f"Labels of single scenes are 0 … {len(SHAPES) * len(COLOURS) - 1}; {label} came.")
+    return object_name(1 + label * len(SIZES)).removeprefix(f"{SIZES[0]} ")
+
+
+def read_labels(pictures: Tensor) -> Tensor:
+    """The labels of `single_scenes`, (B,), read from pictures; -1 where there is not exactly one object."""
+    objects = read_scenes(pictures)  # (B, 9)
+    return torch.where((objects > 0).sum(1) == 1, (objects.amax(1) - 1) // len(SIZES), -1)
+
+
 def draw_scenes(objects: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures (B, 3, 24, 24) of objects (B, 9), each up to half a pixel beside the middle of its place."""
     if objects.ndim != 2 or objects.shape[1] != 9 or objects.numel() == 0:

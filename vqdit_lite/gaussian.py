@@ -46,7 +46,7 @@ def to_target(predict: str, x0: Tensor, eps: Tensor, signal: Tensor, noise: Tens
     tensor(2.)
     """
     p, q = _mix(predict, signal, noise)
-    return p * x0 + q * eps  # (4.5)
+    return p * x0 + q * eps  # (4.7)
 
 
 def from_target(predict: str, output: Tensor, x: Tensor, signal: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +67,7 @@ def from_target(predict: str, output: Tensor, x: Tensor, signal: Tensor, noise: 
             f'Where there is only noise, "eps" does not tell x0, and where there is none, "x0" does not tell eps: '
             f"with predict={predict!r}, sample between times that leave both, or predict v or flow."
         )
-    return (q * x - noise * output) / determinant, (signal * output - p * x) / determinant  # (4.6)
+    return (q * x - noise * output) / determinant, (signal * output - p * x) / determinant  # (4.8)
 
 
 # ---------------------------------------------------------------- one step towards the data
@@ -95,7 +95,7 @@ def ddim_step(
     (signal, noise), (signal_then, noise_then) = now, then
     step_var = noise**2 - (signal / signal_then * noise_then) ** 2  # what noising from then to now adds, (4.2)
     var = (eta * noise_then / noise) ** 2 * step_var  # (4.3)
-    return signal_then * x0 + (noise_then**2 - var).clamp(min=0).sqrt() * eps + var.sqrt() * fresh  # (4.7)
+    return signal_then * x0 + (noise_then**2 - var).clamp(min=0).sqrt() * eps + var.clamp(min=0).sqrt() * fresh  # (4.9)
 
 
 def heun_step(
@@ -113,7 +113,7 @@ def heun_step(
     (signal, noise), (signal_then, noise_then) = now, then
     ratio = signal_then / signal
     there = ratio * x + (noise_then - ratio * noise) * eps
-    return ratio * x + (noise_then - ratio * noise) * (eps + eps_at(there)) / 2  # (4.8)
+    return ratio * x + (noise_then - ratio * noise) * (eps + eps_at(there)) / 2  # (4.10)
 
 
 def dpm_solver_step(
@@ -137,8 +137,8 @@ def dpm_solver_step(
     if before is not None:
         x0_before, (signal_before, noise_before) = before
         r = ((signal / noise).log() - (signal_before / noise_before).log()) / h
-        x0 = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before  # (4.10)
-    return noise_then / noise * x - signal_then * torch.expm1(-h) * x0  # (4.9)
+        x0 = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before  # (4.12)
+    return noise_then / noise * x - signal_then * torch.expm1(-h) * x0  # (4.11)
 
 
 # ---------------------------------------------------------------- the process
@@ -167,7 +167,7 @@ class GaussianDiffusion:
 
     def __init__(self, schedule: Schedule, predict: str = "v", min_snr: float | None = None):
         _mix(predict, torch.ones(()), torch.ones(()))
-        if min_snr is not None and min_snr <= 0:
+        if min_snr is not None and not min_snr > 0:
             raise ValueError(f"min_snr must be above 0; it is {min_snr}.")
         self.schedule, self.predict, self.min_snr = schedule, predict, min_snr
 
@@ -179,7 +179,7 @@ class GaussianDiffusion:
                 f"they are {tuple(x0.shape)}, {tuple(eps.shape)} and {tuple(t.shape)}."
             )
         signal, noise = self._levels(t, x0)
-        return signal * x0 + noise * eps  # (3.2)
+        return signal * x0 + noise * eps  # (3.4)
 
     def _levels(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Signal and noise at times t (B,), shaped (B, 1, …) to multiply x (B, …)."""
@@ -194,8 +194,9 @@ class GaussianDiffusion:
         t = stratified_times(len(x0), generator).to(x0.device)  # (B,)
         eps = torch.randn(x0.shape, generator=generator).to(x0)
         output = denoiser(self.corrupt(x0, t, eps), t, **given)
+        _check_output(output, x0)
         target = to_target(self.predict, x0, eps, *self._levels(t, x0))
-        error = (output - target).square().flatten(1).mean(1)  # (B,), (4.4)
+        error = (output - target).square().flatten(1).mean(1)  # (B,), (4.13)
         return {"loss": (self.weight(t) * error).mean()}
 
     def weight(self, t: Tensor) -> Tensor:
@@ -204,16 +205,13 @@ class GaussianDiffusion:
             return torch.ones_like(t)
         signal, noise = self.schedule.signal(t), self.schedule.noise(t)
         p, q = _mix(self.predict, signal, noise)
-        error_of_x0 = (noise / (signal * q - noise * p)).square()  # per error of the target, by (4.6)
-        return self.schedule.snr(t).clamp(max=self.min_snr) * error_of_x0  # (4.11)
+        error_of_x0 = (noise / (signal * q - noise * p)).square()  # per error of the target, by (4.8)
+        return self.schedule.snr(t).clamp(max=self.min_snr) * error_of_x0  # (4.14)
 
     def read(self, denoiser: Denoiser, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What a denoiser says about x (B, …) at one time t (a scalar): x0 and eps."""
         output = denoiser(x, t.to(x).expand(len(x)))
-        if output.shape != x.shape:
-            raise ValueError(
-                f"The denoiser must return what it is given, {tuple(x.shape)}; {tuple(output.shape)} came."
-            )
+        _check_output(output, x)
         if not output.isfinite().all():
             raise FloatingPointError(f"The denoiser returned NaN or an infinity at t = {t:.4g}.")
         return from_target(self.predict, output, x, self.schedule.signal(t), self.schedule.noise(t))
@@ -228,7 +226,7 @@ class GaussianDiffusion:
         eta: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
-        """Go from noise to data, and yield x at each of the times, the noise first.
+        """Go from noise to data, and yield x at each of the times, the noise first. Arguments are checked at the first.
 
         Args:
             denoiser: called as denoiser(x, t) with x like `noise` and t (B,).
@@ -260,8 +258,13 @@ class GaussianDiffusion:
             yield x
 
 
+def _check_output(output: Tensor, x: Tensor) -> None:
+    if output.shape != x.shape:
+        raise ValueError(f"The denoiser must return what it is given, {tuple(x.shape)}; {tuple(output.shape)} came.")
+
+
 def _check_sampling(times: Tensor, method: str, eta: float, generator: torch.Generator | None) -> None:
-    if times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
+    if not isinstance(times, Tensor) or times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
         raise ValueError(f"times must be one row of at least two falling times; {times} came.")
     if method not in ("ancestral", "ddim", "heun", "dpm_solver"):
         raise ValueError(f'method must be "ancestral", "ddim", "heun" or "dpm_solver"; it is {method!r}.')
@@ -296,7 +299,7 @@ class IdealDenoiser:
         signal, noise = self.diffusion._levels(t.double(), flat)  # (B, 1)
         var = (signal * self.spread) ** 2 + noise**2  # of x_t around each point
         closeness = (signal * (flat @ points.T) - (signal**2 * points.square().sum(1)) / 2) / var  # (B, M)
-        mean = closeness.softmax(1) @ points  # (B, D), (4.12)
+        mean = closeness.softmax(1) @ points  # (B, D), (4.5)
         x0 = mean + signal * self.spread**2 / var * (flat - signal * mean)
         eps = (flat - signal * x0) / noise
         return to_target(self.diffusion.predict, x0, eps, signal, noise).to(x).reshape(x.shape)
@@ -326,6 +329,6 @@ def guided(
         if scale == 1 or not interval[0] <= t[0] <= interval[1]:
             return output
         free = unconditional(x, t)
-        return free + scale * (output - free)  # (4.13)
+        return free + scale * (output - free)  # (4.16)
 
     return denoiser

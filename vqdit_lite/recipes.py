@@ -4,19 +4,29 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
+from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from vqdit_lite import checkpoints, data
-from vqdit_lite.autoencoder import VQVAE
-from vqdit_lite.metrics import psnr, usage
+from vqdit_lite.autoencoder import VQVAE, Encoder, LatentSpace
+from vqdit_lite.gaussian import GaussianDiffusion, guided
+from vqdit_lite.metrics import frechet_distance, psnr, usage
 from vqdit_lite.quantize import VectorQuantizer
+from vqdit_lite.schedule import flow, time_grid
 from vqdit_lite.training import batches, fit
+from vqdit_lite.transformer import DiT, patchify, sincos_grid, unpatchify
 
 SHIPPED = data.SHIPPED / "checkpoints"
+
+
+DIFFUSION = GaussianDiffusion(flow(), predict="flow")  # of all shipped denoisers
+SCENES_SHOWN, MNIST_SHOWN, DIGITS_SHOWN = 30_000, 9_000, 1_347  # how many examples each recipe learns from
 
 
 class Recipe(NamedTuple):
@@ -24,15 +34,23 @@ class Recipe(NamedTuple):
 
     about: str
     build: Callable[[], nn.Module]
-    learns_from: Callable[[torch.Generator], Tensor]
+    learns_from: Callable[[torch.Generator, torch.device], Any]  # tensors of examples, row by row
     loss: Callable[[nn.Module, Any, torch.Generator], dict[str, Tensor]]
     scores: Callable[[nn.Module, torch.device], dict[str, float]]
     settings: dict[str, Any]  # for `fit`
     batch: int
+    learned_from: str = "data that the course draws itself"
+
+
+# ---------------------------------------------------------------- VQ-VAEs
 
 
 def _vqvae_scenes() -> VQVAE:
     return VQVAE((3, 24, 24), VectorQuantizer(num_codes=64, dim=8, decay=0.97), width=64)
+
+
+def _vqvae_mnist() -> VQVAE:
+    return VQVAE((1, 32, 32), VectorQuantizer(num_codes=128, dim=8, decay=0.97), width=64)
 
 
 @torch.no_grad()
@@ -46,15 +64,206 @@ def score_vqvae_scenes(model: VQVAE, device: torch.device, count: int = 2000) ->
     return {"psnr_db": psnr(decoded, fresh.pictures), "codes_used": used, "scenes_read_right": same}
 
 
+@torch.no_grad()
+def score_vqvae_mnist(model: VQVAE, device: torch.device) -> dict[str, float]:
+    """PSNR, use of the codebook and share of held-out digits that the judge reads right after coding."""
+    held_out, labels = (part[MNIST_SHOWN:].to(device) for part in data.picture_set("mnist", "test"))
+    ids = model.encode(held_out)
+    decoded = model.decode(ids)
+    right = (load("judge_mnist", device)(decoded).argmax(1) == labels).float().mean().item()
+    used = usage(ids, model.quantizer.num_codes)
+    return {"psnr_db": psnr(decoded, held_out), "codes_used": used, "digits_read_right": right}
+
+
+# ---------------------------------------------------------------- a judge of MNIST
+
+
+def _judge_mnist() -> nn.Module:
+    return nn.Sequential(Encoder(channels=1, width=32, dim=32), nn.Flatten(), nn.Dropout(), nn.Linear(64 * 32, 10))
+
+
+def _loss_of_judge(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    pictures, labels = batch
+    return {"loss": F.cross_entropy(model(pictures), labels)}
+
+
+@torch.no_grad()
+def score_judge_mnist(model: nn.Module, device: torch.device) -> dict[str, float]:
+    """The share of the held-out digits that the judge reads right."""
+    held_out, labels = (part[MNIST_SHOWN:].to(device) for part in data.picture_set("mnist", "test"))
+    return {"digits_read_right": (model(held_out).argmax(1) == labels).float().mean().item()}
+
+
+def _mnist(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    pictures, labels = data.picture_set("mnist", "test")
+    return pictures[:MNIST_SHOWN].to(device), labels[:MNIST_SHOWN].to(device)
+
+
+# ---------------------------------------------------------------- diffusion transformers
+
+
+def digits_split() -> tuple[data.Pictures, data.Pictures]:
+    """The 8 × 8 digits in a fixed order by chance: 1,347 to learn from, 450 held out; pixels in [-1, 1]."""
+    pictures, labels = data.digits()
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
+    shown, held_out = order[:DIGITS_SHOWN], order[DIGITS_SHOWN:]
+    return tuple(data.Pictures(2 * pictures[part] - 1, labels[part]) for part in (shown, held_out))
+
+
+def judge_digits() -> SVC:
+    """A classifier of 8 × 8 digits (a support vector machine on the 64 pixels) that shares nothing with a DiT."""
+    pictures, labels = digits_split()[0]
+    return SVC(C=5).fit(pictures.flatten(1).numpy(), labels.numpy())
+
+
+def _dit_digits() -> DiT:
+    return DiT(nn.Linear(4, 64), 4, sincos_grid(4, 4, 64), depth=4, heads=4, num_classes=10)
+
+
+def _dit_scenes() -> DiT:
+    return DiT(nn.Linear(32, 128), 32, sincos_grid(3, 3, 128), depth=4, heads=4, num_classes=12)
+
+
+def _dit_mnist() -> DiT:
+    return DiT(nn.Linear(32, 128), 32, sincos_grid(4, 4, 128), depth=4, heads=4, num_classes=10)
+
+
+def _digits_as_patches(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    pictures, labels = digits_split()[0]
+    return patchify(pictures, 2).to(device), labels.to(device)  # (1347, 16, 4)
+
+
+def latents(name: str, pictures: Tensor, device: torch.device) -> Tensor:
+    """Pictures as tokens in the latent space of a shipped VQ-VAE, a thousand at a time."""
+    space = LatentSpace(load(name, device))
+    return torch.cat([space.encode(part.to(device)) for part in pictures.split(1000)])
+
+
+def _scenes_as_latents(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    pictures, labels = data.single_scenes(SCENES_SHOWN, generator)
+    return latents("vqvae_scenes", pictures, device), labels.to(device)
+
+
+def _mnist_as_latents(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    pictures, labels = _mnist(generator, torch.device("cpu"))
+    return latents("vqvae_mnist", pictures, device), labels.to(device)
+
+
+def _loss_of_dit(model: DiT, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    x0, labels = batch
+    return DIFFUSION.loss(model, x0, generator, labels=labels)
+
+
+def draw(model: DiT, labels: Tensor, scale: float, generator: torch.Generator, steps: int = 20) -> Tensor:
+    """Tokens (B, N, features) of new pictures with the given labels, by guided sampling."""
+    noise = torch.randn(len(labels), len(model.positions), model.head.out_features, generator=generator)
+    denoiser = guided(partial(model, labels=labels), model, scale)
+    *_, x = DIFFUSION.sample(denoiser, noise.to(labels.device), time_grid(steps))
+    return x
+
+
+def _asked(classes: int, device: torch.device) -> tuple[Tensor, torch.Generator]:
+    return torch.arange(1000, device=device) % classes, torch.Generator().manual_seed(1_000_000)
+
+
+def score_dit_digits(model: DiT, device: torch.device) -> dict[str, float]:
+    """Right labels at guidance 1.5, and the Fréchet distance to held-out digits over that of real ones, unguided."""
+    labels, generator = _asked(10, device)
+    shown, held_out = digits_split()
+    read = judge_digits().predict(as_digits(draw(model, labels, 1.5, generator)).flatten(1).numpy())
+    right = (torch.as_tensor(read) == labels.cpu()).float().mean().item()
+    free = as_digits(draw(model, labels, 1.0, generator)).flatten(1)
+    return {"labels_right": right, "frechet_over_real": frechet_over_real(free, shown, held_out)}
+
+
+def as_digits(tokens: Tensor) -> Tensor:
+    """Patches (B, 16, 4) as pictures (B, 1, 8, 8), cut to [-1, 1], on the CPU."""
+    return unpatchify(tokens, 2, (4, 4)).clamp(-1, 1).cpu()
+
+
+def frechet_over_real(made: Tensor, shown: data.Pictures, held_out: data.Pictures) -> float:
+    """The Fréchet distance of made digits (B, 64) to held-out ones, over that of as many real ones (the floor)."""
+    real = held_out.pictures.flatten(1)
+    sets = shown.pictures.flatten(1).split(len(real))[:2]
+    floor = sum(frechet_distance(part, real) for part in sets) / len(sets)
+    parts = made.split(len(real))[:2]
+    return sum(frechet_distance(part, real) for part in parts) / len(parts) / floor
+
+
+def score_dit_scenes(model: DiT, device: torch.device) -> dict[str, float]:
+    """The share of 1,000 drawings with exactly one object, of the shape and colour asked for, at guidance 2."""
+    labels, generator = _asked(12, device)
+    pictures = LatentSpace(load("vqvae_scenes", device)).decode(draw(model, labels, 2.0, generator))
+    return {"labels_right": (data.read_labels(pictures) == labels.cpu()).float().mean().item()}
+
+
+@torch.no_grad()
+def score_dit_mnist(model: DiT, device: torch.device) -> dict[str, float]:
+    """The share of 1,000 drawings in which the judge reads the digit asked for, at guidance 2."""
+    labels, generator = _asked(10, device)
+    pictures = LatentSpace(load("vqvae_mnist", device)).decode(draw(model, labels, 2.0, generator))
+    return {"labels_right": (load("judge_mnist", device)(pictures).argmax(1) == labels).float().mean().item()}
+
+
+_FROM_MNIST = "the first 9,000 of MNIST's test pictures (CC BY-SA 3.0)"
 RECIPES = {
     "vqvae_scenes": Recipe(
         about="VQ-VAE for scenes of 24 × 24 pixels: 36 tokens, 64 codes of dimension 8",
         build=_vqvae_scenes,
-        learns_from=lambda generator: data.scenes(50_000, generator).pictures,
+        learns_from=lambda generator, device: data.scenes(50_000, generator).pictures.to(device),
         loss=lambda model, x, generator: model.loss(x),
         scores=score_vqvae_scenes,
         settings={"steps": 10_000, "lr": 3e-3, "seed": 0, "average": 0.999},
         batch=32,
+    ),
+    "judge_mnist": Recipe(
+        about="classifier of MNIST digits, 32 × 32 pixels, to judge what other models draw",
+        build=_judge_mnist,
+        learns_from=_mnist,
+        loss=_loss_of_judge,
+        scores=score_judge_mnist,
+        settings={"steps": 3000, "lr": 1e-3, "seed": 0, "average": 0.999},
+        batch=64,
+        learned_from=_FROM_MNIST,
+    ),
+    "vqvae_mnist": Recipe(
+        about="VQ-VAE for MNIST digits, 32 × 32 pixels: 64 tokens, 128 codes of dimension 8",
+        build=_vqvae_mnist,
+        learns_from=lambda generator, device: _mnist(generator, device)[0],
+        loss=lambda model, x, generator: model.loss(x),
+        scores=score_vqvae_mnist,
+        settings={"steps": 6000, "lr": 3e-3, "seed": 0, "average": 0.999},
+        batch=32,
+        learned_from=_FROM_MNIST,
+    ),
+    "dit_digits": Recipe(
+        about="diffusion transformer for digits of 8 × 8 pixels as 16 patches, by label",
+        build=_dit_digits,
+        learns_from=_digits_as_patches,
+        loss=_loss_of_dit,
+        scores=score_dit_digits,
+        settings={"steps": 4000, "lr": 3e-3, "seed": 0, "average": 0.999},
+        batch=64,
+        learned_from="1,347 of scikit-learn's handwritten digits",
+    ),
+    "dit_scenes": Recipe(
+        about="diffusion transformer for scenes of one object in the latent space of vqvae_scenes, by shape and colour",
+        build=_dit_scenes,
+        learns_from=_scenes_as_latents,
+        loss=_loss_of_dit,
+        scores=score_dit_scenes,
+        settings={"steps": 10_000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        batch=64,
+    ),
+    "dit_mnist": Recipe(
+        about="diffusion transformer for MNIST digits in the latent space of vqvae_mnist, by label",
+        build=_dit_mnist,
+        learns_from=_mnist_as_latents,
+        loss=_loss_of_dit,
+        scores=score_dit_mnist,
+        settings={"steps": 8000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        batch=64,
+        learned_from=_FROM_MNIST,
     ),
 }
 
@@ -74,7 +283,7 @@ def train(name: str, folder: str | Path, device: torch.device, steps: int | None
     settings = recipe.settings | ({} if steps is None else {"steps": steps})
     torch.manual_seed(settings["seed"])
     model = recipe.build().to(device)
-    x = recipe.learns_from(torch.Generator().manual_seed(settings["seed"])).to(device)
+    x = recipe.learns_from(torch.Generator().manual_seed(settings["seed"]), device)
     start, state = time.perf_counter(), path.with_suffix(".state")
 
     def loss(batch, generator):
@@ -91,7 +300,7 @@ def train(name: str, folder: str | Path, device: torch.device, steps: int | None
         "seconds": round(time.perf_counter() - start),
         "machine": f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.system()}",
         "scores_on_fresh_data": {key: round(value, 4) for key, value in scores.items()},
-        "licence": "MIT, like the course; trained on data that the course draws itself",
+        "licence": f"MIT, like the course; learned from {recipe.learned_from}",
     }
     checkpoints.save(path, model, card)
     state.unlink()

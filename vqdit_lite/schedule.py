@@ -41,6 +41,8 @@ class Schedule:
 
     def _at(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """alpha_bar and scale in float64, which keeps 1 - alpha_bar exact where it is small."""
+        if not isinstance(t, Tensor) or not t.is_floating_point():
+            raise ValueError(f"Times must be a tensor of floating-point numbers in [0, 1]; {t!r} came.")
         if not ((t >= 0) & (t <= 1)).all():
             raise ValueError(f"Times must lie in [0, 1]; {t.min().item():g} to {t.max().item():g} came.")
         return self._alpha_bar(t.double()), self._scale(t.double())
@@ -76,14 +78,14 @@ def linear() -> Schedule:
     >>> linear().snr(torch.tensor(0.5))
     tensor(1.)
     """
-    return Schedule(lambda t: 1 - t)
+    return Schedule(lambda t: 1 - t)  # (3.6)
 
 
 def ddpm(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Schedule:
     """`steps` noising steps whose variances beta rise along a line; step i ends at t = i / steps.
 
-    `first` and `last` are meant for 1,000 steps. For another number they are scaled by 1000 / steps, so that the same
-    noise is reached. Between steps log alpha_bar is interpolated.
+    `first` and `last` are meant for 1,000 steps. For another number they are scaled by 1000 / steps, so that about
+    the same noise is reached (with very few steps, more of it). Between steps log alpha_bar is interpolated.
 
     Source: arXiv 2006.11239, section 4.
 
@@ -115,7 +117,7 @@ def cosine(offset: float = 0.008) -> Schedule:
     def f(t):  # cos² of (t + offset) / (1 + offset) quarter turns, written so that it is exactly 0 at t = 1
         return ((1 - t) / (1 + offset) * math.pi / 2).sin().square()
 
-    return Schedule(lambda t: f(t) / f(torch.zeros_like(t)))
+    return Schedule(lambda t: f(t) / f(torch.zeros_like(t)))  # (3.7)
 
 
 def sigmoid(start: float = -3, end: float = 3) -> Schedule:
@@ -127,7 +129,7 @@ def sigmoid(start: float = -3, end: float = 3) -> Schedule:
     tensor(0.5000)
     """
     high, low = (torch.tensor(-edge, dtype=torch.float64).sigmoid() for edge in (start, end))
-    return Schedule(lambda t: ((-start - (end - start) * t).sigmoid() - low) / (high - low))
+    return Schedule(lambda t: ((-start - (end - start) * t).sigmoid() - low) / (high - low))  # (3.8)
 
 
 def flow() -> Schedule:
@@ -142,7 +144,7 @@ def flow() -> Schedule:
     def length(t):
         return ((1 - t).square() + t.square()).sqrt()
 
-    return Schedule(lambda t: ((1 - t) / length(t)).square(), length)
+    return Schedule(lambda t: ((1 - t) / length(t)).square(), length)  # (3.9)
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:
@@ -154,7 +156,7 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     tensor([1., 0.])
     """
     left = schedule.alpha_bar(torch.ones((), dtype=torch.float64)).sqrt()
-    return Schedule(lambda t: ((schedule.alpha_bar(t).sqrt() - left) / (1 - left)).square(), schedule._scale)
+    return Schedule(lambda t: ((schedule.alpha_bar(t).sqrt() - left) / (1 - left)).square(), schedule._scale)  # (3.10)
 
 
 def time_grid(steps: int, kind: str = "uniform", of: int = 1000) -> Tensor:
@@ -181,7 +183,7 @@ def time_grid(steps: int, kind: str = "uniform", of: int = 1000) -> Tensor:
     if kind == "trailing":
         if steps > of:
             raise ValueError(f"Of {of} discrete steps one cannot take {steps}.")
-        return (share * of).round() / of
+        return (torch.arange(steps, -1, -1, dtype=torch.float64) * of / steps).round() / of
     raise ValueError(f'kind must be "uniform", "cosine" or "trailing"; it is {kind!r}.')
 
 
@@ -194,6 +196,8 @@ def stratified_times(n: int, generator: torch.Generator) -> Tensor:
     >>> (times.sort().values.diff() - 0.25).abs().max() < 1e-6
     tensor(True)
     """
+    if n < 1:
+        raise ValueError(f"It takes at least one time; n is {n}.")
     start = torch.rand(1, generator=generator)
     # The very ends, where there is no noise or no signal, teach nothing and are left out.
     return ((start + torch.arange(n) / n) % 1).clamp(1e-6, 1 - 1e-6)  # (n,), (3.8)

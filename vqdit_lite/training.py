@@ -26,16 +26,27 @@ def pick_device() -> torch.device:
         raise RuntimeError(f"VQDIT_DEVICE asks for {name!r}, which is no device of torch.") from error
 
 
-def batches(x: Tensor, size: int) -> Callable[[torch.Generator], Tensor]:
-    """A function that draws random batches (size, …) from the rows of x, on x's device.
+def batches(x: Tensor | tuple[Tensor, ...], size: int) -> Callable[[torch.Generator], Any]:
+    """A function that draws random batches (size, …) from the rows of x, or the same rows of several tensors.
 
     >>> draw = batches(torch.arange(10.0), size=3)
     >>> draw(torch.Generator().manual_seed(0)).shape
     torch.Size([3])
     """
-    if len(x) == 0 or size < 1:
-        raise ValueError(f"batches needs rows to draw from and a size of at least 1; {len(x)} and {size} came.")
-    return lambda generator: x[torch.randint(len(x), (size,), generator=generator).to(x.device)]
+    parts = (x,) if isinstance(x, Tensor) else x
+    rows = len(parts[0]) if parts else 0
+    if rows == 0 or size < 1 or any(len(part) != rows for part in parts):
+        counts = ", ".join(str(len(part)) for part in parts)
+        raise ValueError(
+            f"batches needs the same rows of every tensor, at least one, and a size of at least 1; "
+            f"{counts} rows and size {size} came."
+        )
+
+    def draw(generator):
+        chosen = torch.randint(rows, (size,), generator=generator).to(parts[0].device)
+        return x[chosen] if isinstance(x, Tensor) else tuple(part[chosen] for part in x)
+
+    return draw
 
 
 def fit(

@@ -44,7 +44,7 @@ def unpatchify(tokens: Tensor, size: int, grid: tuple[int, int]) -> Tensor:
     >>> unpatchify(patchify(x, 4), 4, (2, 3)).equal(x)
     True
     """
-    if tokens.ndim != 3 or tokens.shape[1] != math.prod(grid) or tokens.shape[2] % size**2:
+    if size < 1 or tokens.ndim != 3 or tokens.shape[1] != math.prod(grid) or tokens.shape[2] % size**2:
         raise ValueError(
             f"A grid of {grid} patches of {size} × {size} needs tokens (batch, {math.prod(grid)}, channels · "
             f"{size**2}); they are {tuple(tokens.shape)}."
@@ -66,9 +66,10 @@ def sincos(positions: Tensor, dim: int) -> Tensor:
     """
     if dim < 2 or dim % 2:
         raise ValueError(f"Each frequency takes a cosine and a sine, so dim must be even; it is {dim}.")
-    frequencies = torch.exp(-math.log(10_000) * torch.arange(dim // 2) * 2 / dim).to(positions)  # (dim/2,)
+    waves = torch.arange(dim // 2, device=positions.device)
+    frequencies = torch.exp(-math.log(10_000) * waves * 2 / dim)  # (dim/2,)
     angles = positions[:, None] * frequencies  # (N, dim/2)
-    return torch.cat([angles.cos(), angles.sin()], dim=1)  # (5.4)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)  # (5.2)
 
 
 def sincos_grid(height: int, width: int, dim: int) -> Tensor:
@@ -95,7 +96,8 @@ def rotary_angles(positions: Tensor, dim: int) -> Tensor:
     """
     if dim < 2 or dim % 2:
         raise ValueError(f"Rotary positions turn pairs of features, so dim must be even; it is {dim}.")
-    return positions[:, None] * torch.exp(-math.log(10_000) * torch.arange(dim // 2) * 2 / dim)
+    pairs = torch.arange(dim // 2, device=positions.device)
+    return positions[:, None] * torch.exp(-math.log(10_000) * pairs * 2 / dim)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """
     one, other = x.chunk(2, dim=-1)  # (…, N, dim/2)
     cos, sin = angles.cos(), angles.sin()
-    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)  # (5.5)
+    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)  # (5.3)
 
 
 # ---------------------------------------------------------------- attention
@@ -201,7 +203,7 @@ class DiTBlock(nn.Module):
         if self.modulation:
             six = self.modulation(F.silu(condition)).chunk(6, dim=-1)  # 6 × (B, 1 or N, width)
             shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = six
-            x = torch.addcmul(x, gate, self.attention(_modulate(self.norm(x), shift, scale), angles=angles))  # (5.6)
+            x = torch.addcmul(x, gate, self.attention(_modulate(self.norm(x), shift, scale), angles=angles))  # (5.4)
             return torch.addcmul(x, gate_mlp, self.mlp(_modulate(self.norm(x), shift_mlp, scale_mlp)))
         x = x + self.attention(self.norm(x), angles=angles)
         if self.cross:
@@ -210,7 +212,7 @@ class DiTBlock(nn.Module):
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, x, 1 + scale)  # (5.6)
+    return torch.addcmul(shift, x, 1 + scale)
 
 
 class DiT(nn.Module):
@@ -249,6 +251,11 @@ class DiT(nn.Module):
         angles: Tensor | None = None,
     ):
         super().__init__()
+        if positions.ndim != 2 or depth < 0 or num_classes < 0 or outputs < 1:
+            raise ValueError(
+                f"positions must be (tokens, width), depth and num_classes at least 0 and outputs at least 1; they are "
+                f"{tuple(positions.shape)}, {depth}, {num_classes} and {outputs}."
+            )
         if not 0 <= label_dropout < 1:
             raise ValueError(f"label_dropout is a share from 0 to below 1; it is {label_dropout}.")
         width = positions.shape[-1]
@@ -338,7 +345,9 @@ class DiT(nn.Module):
                 )
         elif not self.num_classes:
             raise ValueError("This DiT was made with num_classes=0 and takes no labels.")
-        elif labels.shape != x.shape[:1] or labels.min() < 0 or labels.max() >= self.num_classes:
+        elif labels.is_floating_point() or labels.dtype == torch.bool:
+            raise ValueError(f"labels must be whole numbers; they are {labels.dtype}.")
+        elif len(x) and (labels.shape != x.shape[:1] or labels.min() < 0 or labels.max() >= self.num_classes):
             raise ValueError(
                 f"labels must be one number in 0 … {self.num_classes - 1} for each row of x; they are "
                 f"{tuple(labels.shape)} and span {labels.min().item()} … {labels.max().item()}."
@@ -348,6 +357,8 @@ class DiT(nn.Module):
 @torch.no_grad()
 def attention_maps(model: nn.Module, *inputs: Tensor) -> list[Tensor]:
     """Who looks at whom: the weights (B, heads, N, N) of every self-attention in a model, for one input.
+
+    With conditioning "in_context", N counts the tokens for time and label as well.
 
     >>> model = DiT(nn.Linear(4, 64), outputs=4, positions=sincos_grid(4, 4, 64), depth=3)
     >>> maps = attention_maps(model, torch.rand(2, 16, 4), torch.tensor([0.1, 0.9]))

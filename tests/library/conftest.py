@@ -12,7 +12,7 @@ def small_recipe():
     """The recipe for scenes with a small model and few scenes; each test file chooses its own settings."""
     return recipes.RECIPES["vqvae_scenes"]._replace(
         build=lambda: VQVAE((3, 24, 24), VectorQuantizer(16, 4), width=8),
-        learns_from=lambda generator: data.scenes(64, generator).pictures,
+        learns_from=lambda generator, device: data.scenes(64, generator).pictures.to(device),
         scores=lambda model, device: recipes.score_vqvae_scenes(model, device, count=8),
         batch=4,
     )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vqdit_lite.autoencoder import VQVAE
+from vqdit_lite.autoencoder import VQVAE, LatentSpace
 from vqdit_lite.quantize import FiniteScalarQuantizer, ResidualQuantizer, VectorQuantizer, rotation
 
 QUANTIZERS = {
@@ -105,3 +105,83 @@ def test_bad_pictures_are_named(x, message):
 def test_ids_of_another_grid_are_named(shape):
     with pytest.raises(ValueError, match=r"6|2 × 3|\(2, 3\)"):
         VQVAE((3, 8, 12), VectorQuantizer(16, 4), width=8).decode(torch.zeros(shape, dtype=torch.long))
+
+
+# ---------------------------------------------------------------- LatentSpace
+
+
+@pytest.fixture
+def space():
+    """A space of two tokens a picture, whose codes are counted on `pictures(64, 3, 8, 16)`."""
+    torch.manual_seed(0)
+    model = VQVAE((3, 8, 16), VectorQuantizer(16, 4), width=8).eval()
+    x = pictures(64, 3, 8, 16)
+    model.quantizer.initialise(model.encoder(x).detach(), torch.Generator().manual_seed(0))
+    model.quantizer.counts.copy_(model.encode(x).flatten().bincount(minlength=16))
+    return LatentSpace(model)
+
+
+def test_features_of_codes_have_mean_zero_and_variance_one(space):
+    features = space.encode(pictures(64, 3, 8, 16)).unflatten(2, (4, 4)).transpose(0, 2).flatten(1)
+    torch.testing.assert_close(features.mean(1), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features.var(1, correction=0), torch.ones(4), atol=1e-3, rtol=0)
+
+
+def test_mean_and_spread_are_those_of_the_codes_as_often_as_they_are_used(space):
+    used = space.model.quantizer.codebook.repeat_interleave(space.model.quantizer.counts.long(), dim=0)
+    torch.testing.assert_close(space.mean, used.mean(0), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(space.std, used.std(0, correction=0), atol=1e-5, rtol=1e-4)
+    assert (used.mean(0) - space.model.quantizer.codebook.mean(0)).abs().max() > 1e-3
+
+
+def test_a_token_holds_the_codes_of_two_by_two_neighbours(space):
+    x = pictures(2, 3, 8, 16)
+    tokens = space.encode(x)
+    codes = ((space.model.quantize(x).codes - space.mean) / space.std).unflatten(1, (2, 4))
+    assert tokens.shape == (2, 2, 16)
+    assert not tokens.requires_grad
+    for number in range(2):
+        four = codes[:, :, 2 * number : 2 * number + 2].flatten(1, 2)
+        torch.testing.assert_close(tokens[:, number], four.transpose(1, 2).flatten(1))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 16), (1, 16, 8), (1, 8, 8)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_way_through_the_space_is_the_way_through_the_ids(shape, batch):
+    torch.manual_seed(0)
+    space = LatentSpace(VQVAE(shape, VectorQuantizer(16, 4), width=8))
+    x = pictures(batch, *shape)
+    torch.testing.assert_close(space.decode(space.encode(x)), space.model.decode(space.model.encode(x)))
+
+
+def test_what_lies_near_a_code_is_decoded_as_that_code(space, monkeypatch):
+    x = pictures(2, 3, 8, 16)
+    tokens, ids, codes = space.encode(x), space.model.encode(x), space.model.quantizer.codebook
+    nearest = torch.cdist(codes, codes).fill_diagonal_(torch.inf).min()
+    away = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(2))
+    # No code moves by as much as half of the way to the next one.
+    step = 0.49 * nearest / space.std.max() * away / away.norm(dim=-1, keepdim=True)
+    monkeypatch.setattr(space.model, "decode", lambda ids: ids)
+    assert torch.equal(space.decode(tokens + step), ids)
+    assert not torch.equal(space.decode(-tokens), ids)
+
+
+def test_a_space_leaves_training_mode_and_moves_no_code():
+    torch.manual_seed(0)
+    model = VQVAE((3, 8, 16), VectorQuantizer(16, 4), width=8).train()
+    before = model.quantizer.codebook.clone()
+    LatentSpace(model).encode(pictures(4, 3, 8, 16))
+    assert not model.training
+    assert torch.equal(model.quantizer.codebook, before)
+
+
+@pytest.mark.parametrize(("shape", "grid"), [((3, 8, 12), "2 × 3"), ((3, 12, 8), "3 × 2"), ((3, 4, 4), "1 × 1")])
+def test_a_grid_of_odd_sides_is_named(shape, grid):
+    with pytest.raises(ValueError, match=f"even sides; it is {grid}"):
+        LatentSpace(VQVAE(shape, VectorQuantizer(16, 4), width=8))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 16), (2, 2, 15), (2, 16)])
+def test_tokens_of_another_grid_are_named(space, shape):
+    with pytest.raises(ValueError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
+        space.decode(torch.zeros(shape))

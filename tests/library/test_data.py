@@ -157,6 +157,66 @@ def test_one_object_is_its_own_caption():
     assert data.captions(torch.tensor([[0, 0, 0, 0, 24, 0, 0, 0, 0]])) == ["large yellow triangle"]
 
 
+# ---------------------------------------------------------------- scenes of one object
+
+
+def test_single_scenes_follow_their_seed():
+    first, again, other = (data.single_scenes(50, generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.pictures, again.pictures)
+    assert torch.equal(first.labels, again.labels)
+    assert not torch.equal(first.labels, other.labels)
+
+
+def test_single_scenes_hold_one_object_of_every_kind_and_size_at_every_place():
+    scenes = data.single_scenes(1200, generator())
+    objects = data.read_scenes(scenes.pictures)
+    assert scenes.pictures.shape == (1200, 3, 24, 24)
+    assert ((objects > 0).sum(1) == 1).all()
+    assert (objects > 0).float().mean(0).min() > 0.08
+    assert objects.unique().tolist() == list(range(25))
+    assert scenes.labels.unique().tolist() == list(range(12))
+    assert scenes.labels.bincount().min() > 1200 / 12 / 1.5
+    names = [data.object_name(kind) for kind in objects.amax(1).tolist()]
+    assert [name.split(" ", 1)[1] for name in names] == [data.label_name(label) for label in scenes.labels.tolist()]
+
+
+def test_labels_are_read_without_an_error():
+    scenes = data.single_scenes(300, generator())
+    assert torch.equal(data.read_labels(scenes.pictures), scenes.labels)
+
+
+def test_labels_are_read_through_noise():
+    scenes = data.single_scenes(300, generator())
+    noise = 0.03 * torch.randn(scenes.pictures.shape, generator=generator(1))
+    assert (data.read_labels(scenes.pictures + noise) == scenes.labels).float().mean() >= 0.99
+
+
+def test_pictures_of_no_or_several_objects_have_no_label():
+    objects = torch.zeros(4, 9, dtype=torch.long)
+    objects[1, 2], objects[2, [0, 8]], objects[3] = 24, torch.tensor([5, 5]), 1
+    assert data.read_labels(data.draw_scenes(objects, generator())).tolist() == [-1, 11, -1, -1]
+
+
+def test_labels_name_shape_and_colour_and_leave_out_the_size():
+    names = [data.label_name(label) for label in range(12)]
+    assert sorted(names) == sorted(f"{colour} {shape}" for colour in data.COLOURS for shape in data.SHAPES)
+    for label, name in enumerate(names):
+        colour, shape = name.split()
+        assert {(data.object_id(shape, colour, size) - 1) // 2 for size in data.SIZES} == {label}
+
+
+@pytest.mark.parametrize("label", [-1, 12])
+def test_a_label_that_stands_for_nothing_is_refused(label):
+    with pytest.raises(ValueError, match="came"):
+        data.label_name(label)
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 24), (2, 1, 24, 24), (0, 3, 24, 24)])
+def test_labels_of_pictures_that_are_no_scenes_are_refused(shape):
+    with pytest.raises(ValueError, match=re.escape(f"the shape is {shape}")):
+        data.read_labels(torch.zeros(shape))
+
+
 # ---------------------------------------------------------------- well-known picture sets
 
 

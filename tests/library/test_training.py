@@ -64,8 +64,31 @@ def test_batches_are_rows_drawn_by_the_generator():
 
 @pytest.mark.parametrize(("rows", "size"), [(0, 3), (3, 0), (3, -1)])
 def test_batches_of_nothing_are_refused(rows, size):
-    with pytest.raises(ValueError, match=f"{rows} and {size} came"):
+    with pytest.raises(ValueError, match=f"{rows} rows and size {size} came"):
         batches(torch.zeros(rows, 2), size)
+
+
+def test_batches_of_several_tensors_are_the_same_rows_of_each():
+    x, labels = torch.arange(20).reshape(10, 2), torch.arange(10.0)
+    rows, names = batches((x, labels), 1000)(torch.Generator().manual_seed(0))
+    assert rows.shape == (1000, 2)
+    assert torch.equal(rows[:, 0], 2 * names.long())
+    assert torch.equal(names.unique(), labels)
+    assert torch.equal(rows, batches(x, 1000)(torch.Generator().manual_seed(0)))
+
+
+def test_a_batch_of_a_tuple_is_a_tuple_even_of_one():
+    batch = batches((torch.arange(10),), 3)(torch.Generator().manual_seed(0))
+    assert isinstance(batch, tuple)
+    assert [part.shape for part in batch] == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"), [((4, 3), 2), ((3, 4), 2), ((0, 0), 2), ((0, 3), 2), ((3, 3), 0), ((3, 3), -1)]
+)
+def test_batches_of_tensors_that_do_not_fit_are_refused(rows, size):
+    with pytest.raises(ValueError, match=f"{rows[0]}, {rows[1]} rows and size {size} came"):
+        batches(tuple(torch.zeros(count, 2) for count in rows), size)
 
 
 # ---------------------------------------------------------------- fit
