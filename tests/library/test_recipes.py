@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from vqdit_lite import checkpoints, recipes
+from vqdit_lite import checkpoints, data, recipes
+from vqdit_lite.autoencoder import LatentSpace
 
 CPU = torch.device("cpu")
 FIELDS = {"name", "about", "command", "settings", "parameters", "seconds", "machine", "scores_on_fresh_data", "licence"}
@@ -39,6 +40,43 @@ def test_the_shipped_scenes_model_is_as_good_as_its_card_says():
     assert scores["psnr_db"] == pytest.approx(said["psnr_db"], abs=0.2)
     assert scores["scenes_read_right"] == pytest.approx(said["scenes_read_right"], abs=0.005)
     assert scores["codes_used"] == pytest.approx(said["codes_used"], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "scale"), [("dit_digits", 10, 1.5), ("dit_scenes", 12, 2.0), ("dit_mnist", 10, 2.0)]
+)
+@torch.no_grad()
+def test_the_shipped_transformers_draw_what_is_asked_for(name, classes, scale):
+    labels = torch.arange(20 * classes) % classes
+    tokens = recipes.draw(recipes.load(name), labels, scale, torch.Generator().manual_seed(5))
+    if name == "dit_digits":
+        read = torch.as_tensor(recipes.judge_digits().predict(recipes.as_digits(tokens).flatten(1).numpy()))
+    else:
+        pictures = LatentSpace(recipes.load(name.replace("dit", "vqvae"))).decode(tokens)
+        read = data.read_labels(pictures) if name == "dit_scenes" else recipes.load("judge_mnist")(pictures).argmax(1)
+    assert (read == labels).float().mean() >= 0.96
+
+
+def test_the_judges_read_real_digits_that_they_have_not_seen():
+    held_out = recipes.digits_split()[1]
+    assert recipes.judge_digits().score(held_out.pictures.flatten(1).numpy(), held_out.labels.numpy()) >= 0.98
+    if data._from_disk("mnist", "test") is None:
+        pytest.skip("MNIST's test pictures are not on this machine")
+    assert recipes.score_judge_mnist(recipes.load("judge_mnist"), CPU)["digits_read_right"] >= 0.98
+
+
+def test_the_split_of_the_digits_keeps_apart_what_is_shown_and_held_out():
+    shown, held_out = recipes.digits_split()
+    assert len(shown.pictures) + len(held_out.pictures) == 1797
+    pairs = torch.cdist(held_out.pictures.flatten(1), shown.pictures.flatten(1))
+    assert (pairs.min(1).values > 0).all()
+
+
+def test_the_frechet_score_is_about_one_for_real_digits_and_high_for_noise():
+    shown, held_out = recipes.digits_split()
+    real = shown.pictures.flatten(1)
+    assert recipes.frechet_over_real(real, shown, held_out) == pytest.approx(1)
+    assert recipes.frechet_over_real(torch.rand(900, 64) * 2 - 1, shown, held_out) > 10
 
 
 def test_train_writes_weights_and_card_and_removes_the_state(small, tmp_path):

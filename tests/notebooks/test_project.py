@@ -53,9 +53,19 @@ def test_arrows_between_files_point_one_way(module):
             assert all(ORDER.index(target) < ORDER.index(module) for target in targets), ast.unparse(node)
 
 
+def lines_of_code(source):
+    """Lines that are neither empty nor a comment nor part of a docstring."""
+    documented = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return sum(bool(line.strip()) and line.strip()[0] != "#" and number not in documented for number, line in lines)
+
+
 def test_the_library_stays_small():
-    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "vqdit_lite").glob("*.py"))
-    assert lines <= 2400
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "vqdit_lite").glob("*.py")]
+    assert sum(map(lines_of_code, sources)) <= 2000
 
 
 def test_every_card_names_how_its_weights_were_made():

@@ -1,4 +1,4 @@
-"""Chapter 02 with its switch set to real handwriting, where MNIST lies on this machine."""
+"""The chapters with a switch, set to real handwriting, where MNIST lies on this machine."""
 
 import os
 
@@ -9,12 +9,19 @@ from refresh import ROOT, run
 from vqdit_lite import data
 
 
-def test_chapter_02_runs_on_mnist():
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("02_vq_vae", "✓ held-out handwriting: decibels: at least 24.5"),
+        ("06_latent_diffusion", "✓ of 1,000 pictures at guidance 2, read exactly as asked: share: at least 0.97"),
+    ],
+)
+def test_a_chapter_runs_on_mnist(name, line):
     if data._from_disk("mnist", "test") is None:
         pytest.skip(f"MNIST's test pictures are not on this machine; VQDIT_DATA is {os.environ.get('VQDIT_DATA')}")
-    notebook = nbformat.read(ROOT / "notebooks" / "02_vq_vae.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.replace('DATASET = "scenes"', 'DATASET = "mnist"')
     run(notebook)
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    assert "✓ held-out handwriting: decibels: at least 24.5" in printed
+    assert line in printed
