@@ -156,9 +156,7 @@ class LatentSpace:
         if height % 2 or width % 2:
             raise ValueError(f"Tokens of 2 × 2 codes need a grid of even sides; it is {height} × {width}.")
         if not isinstance(model.quantizer, VectorQuantizer):
-            raise ValueError(
-                f"LatentSpace needs a VectorQuantizer's counts; this is a {type(model.quantizer).__name__}."
-            )
+            raise ValueError(f"LatentSpace needs a VectorQuantizer; it is a {type(model.quantizer).__name__}.")
         self.model, self.grid, counts = model.eval(), (height // 2, width // 2), model.quantizer.counts
         codes = model.quantizer.lookup(torch.arange(len(counts), device=counts.device)).detach()  # (K, D)
         share = (counts / counts.sum())[:, None]  # (K, 1) how often a code occurs
