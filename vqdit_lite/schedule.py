@@ -200,4 +200,4 @@ def stratified_times(n: int, generator: torch.Generator) -> Tensor:
         raise ValueError(f"It takes at least one time; n is {n}.")
     start = torch.rand(1, generator=generator)
     # The very ends, where there is no noise or no signal, teach nothing and are left out.
-    return ((start + torch.arange(n) / n) % 1).clamp(1e-6, 1 - 1e-6)  # (n,), (3.8)
+    return ((start + torch.arange(n) / n) % 1).clamp(1e-6, 1 - 1e-6)  # (n,), (3.11)
