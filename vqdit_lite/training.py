@@ -148,7 +148,7 @@ def _follow(averaged: nn.Module, model: nn.Module, share: float) -> None:
 def _progress_bar(steps: int, done: int) -> tqdm:
     """In a notebook, the bar is shown as a widget only, without the text that would go stale on a saved page.
 
-    One update a second is enough: a long training with more would fill the queue of a client that reads only in the end.
+    One update a second is enough: more would overrun the queue of a client that reads only at the end of a cell.
     """
     if not issubclass(tqdm, notebook_tqdm):
         return tqdm(total=steps, initial=done, mininterval=1)
