@@ -79,6 +79,7 @@ def digits() -> tuple[Tensor, Tensor]:
 SHAPES = ("circle", "square", "triangle")
 COLOURS = ("red", "green", "blue", "yellow")
 SIZES = ("small", "large")
+CAPTION_WORDS = (*SIZES, *COLOURS, *SHAPES, "above", "beside")  # all that `captions` uses, up to 7 in a sentence
 NUM_OBJECTS = len(SHAPES) * len(COLOURS) * len(SIZES)  # 24 different objects
 
 _RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10]])
@@ -205,6 +206,24 @@ def captions(objects: Tensor) -> list[str]:
         same_row = len({place // 3 for place, _ in there}) == 1
         sentences.append((" beside " if same_row else " above ").join(names))
     return sentences
+
+
+def true_of(sentences: Sequence[str], objects: Tensor) -> Tensor:
+    """Which sentences are true of their scenes, word for word, objects (B, 9): (B,) true or false.
+
+    A sentence names every object of the scene. "beside" holds in either order, "above" does not. Anything that is
+    no sentence, and so says nothing, is false.
+
+    >>> scene = torch.tensor([[1, 24, 0, 0, 0, 0, 0, 0, 0]])
+    >>> true_of(["large yellow triangle beside small red circle"], scene), true_of(["small red circle"], scene)
+    (tensor([True]), tensor([False]))
+    """
+    if len(sentences) != len(objects):
+        raise ValueError(f"It takes one sentence for each scene; {len(sentences)} and {len(objects)} came.")
+    swapped = [" beside ".join(sentence.split(" beside ")[::-1]) for sentence in sentences]
+    return torch.tensor(
+        [said in (one, other) for said, one, other in zip(captions(objects), sentences, swapped, strict=True)]
+    )
 
 
 def read_scenes(pictures: Tensor) -> Tensor:

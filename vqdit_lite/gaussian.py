@@ -306,7 +306,11 @@ class IdealDenoiser:
 
 
 def guided(
-    conditional: Denoiser, unconditional: Denoiser, scale: float, interval: tuple[float, float] = (0.0, 1.0)
+    conditional: Denoiser,
+    unconditional: Denoiser,
+    scale: float,
+    interval: tuple[float, float] = (0.0, 1.0),
+    ramp: bool = False,
 ) -> Denoiser:
     """Classifier-free guidance: go past what the condition says, away from what would be said without it.
 
@@ -314,8 +318,9 @@ def guided(
         conditional, unconditional: called as denoiser(x, t), with one time for the whole batch.
         scale: 1 is the conditional denoiser alone, 0 the unconditional; above 1 the condition is exaggerated.
         interval: times outside it are not guided.
+        ramp: start without guidance at t = 1, and reach `scale` at t = 0.
 
-    Source: arXiv 2207.12598, eq. 6, where w = scale - 1; the interval arXiv 2404.07724.
+    Source: arXiv 2207.12598, eq. 6, where w = scale - 1; the interval arXiv 2404.07724; the ramp arXiv 2301.00704.
 
     >>> denoiser = guided(lambda x, t: 2 * x, lambda x, t: x, scale=3)
     >>> denoiser(torch.ones(1), torch.ones(1))
@@ -328,7 +333,7 @@ def guided(
         output = conditional(x, t)
         if scale == 1 or not interval[0] <= t[0] <= interval[1]:
             return output
-        free = unconditional(x, t)
-        return free + scale * (output - free)  # (4.16)
+        free, strength = unconditional(x, t), 1 + (scale - 1) * (1 - t[0]) if ramp else scale
+        return free + strength * (output - free)  # (4.16)
 
     return denoiser

@@ -1,9 +1,11 @@
 """Scores: how many codes are in use, how close a reconstruction is, how alike two sets are."""
 
+import math
+
 import torch
 from torch import Tensor
 
-__all__ = ["frechet_distance", "perplexity", "psnr", "sliced_wasserstein", "usage"]
+__all__ = ["bits_per_token", "frechet_distance", "perplexity", "psnr", "recall_at", "sliced_wasserstein", "usage"]
 
 
 def perplexity(counts: Tensor) -> Tensor:
@@ -90,3 +92,28 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     shared = torch.linalg.eigvals(cov_x @ cov_y).real.clamp(min=0).sqrt().sum()  # the trace of the root
     gap = (x.mean(0) - y.mean(0)).square().sum()
     return (gap + cov_x.trace() + cov_y.trace() - 2 * shared).item()  # (5.6)
+
+
+def bits_per_token(nats: Tensor, tokens: int) -> float:
+    """The mean of -log p of sequences, (B,), in nats, as bits for each of their tokens.
+
+    >>> bits_per_token(torch.tensor([8.0, 8.0]).log(), tokens=3)
+    1.0
+    """
+    return nats.double().mean().item() / (tokens * math.log(2))  # (7.7)
+
+
+def recall_at(k: int, scores: Tensor) -> float:
+    """The share of queries whose own candidate is among the k best.
+
+    Args:
+        scores: of each query with each candidate, (Q, Q); the own one stands on the diagonal. Of equal scores, the
+            own one counts as the worst.
+
+    >>> recall_at(1, torch.tensor([[0.9, 0.1], [0.8, 0.2]])), recall_at(2, torch.eye(2))
+    (0.5, 1.0)
+    """
+    if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 1 <= k <= len(scores):
+        raise ValueError(f"It takes scores (Q, Q) and k from 1 to Q; {tuple(scores.shape)} and {k} came.")
+    better = (scores >= scores.diagonal()[:, None]).sum(1) - 1  # (Q,) others that are at least as good
+    return (better < k).float().mean().item()  # (8.4)

@@ -16,17 +16,29 @@ from torch import Tensor, nn
 from vqdit_lite import checkpoints, data
 from vqdit_lite.autoencoder import VQVAE, Encoder, LatentSpace
 from vqdit_lite.gaussian import GaussianDiffusion, guided
-from vqdit_lite.metrics import frechet_distance, psnr, usage
+from vqdit_lite.masked import MaskedDiffusion
+from vqdit_lite.metrics import frechet_distance, psnr, recall_at, usage
+from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding
 from vqdit_lite.quantize import VectorQuantizer
-from vqdit_lite.schedule import flow, time_grid
+from vqdit_lite.schedule import flow, linear, time_grid
+from vqdit_lite.text import Tokenizer
 from vqdit_lite.training import batches, fit
 from vqdit_lite.transformer import DiT, patchify, sincos_grid, unpatchify
 
 SHIPPED = data.SHIPPED / "checkpoints"
 
 
-DIFFUSION = GaussianDiffusion(flow(), predict="flow")  # of all shipped denoisers
+DIFFUSION = GaussianDiffusion(flow(), predict="flow")  # of all shipped denoisers of latents
 SCENES_SHOWN, MNIST_SHOWN, DIGITS_SHOWN = 30_000, 9_000, 1_347  # how many examples each recipe learns from
+PAIRS_SHOWN = 100_000  # scenes with captions
+
+WORDS = Tokenizer(data.CAPTION_WORDS)
+LAYOUT = Layout(Segment("text", len(WORDS), (7,)), Segment("picture", 64, (6, 6)))
+MASKED_SCENES, MASKED_MNIST, MASKED_PAIRS = (
+    MaskedDiffusion(linear(), mask_id, "bounded") for mask_id in (64, 128, LAYOUT.mask_id)
+)
+MASKED_BOUND = MaskedDiffusion(linear(), LAYOUT.mask_id)  # for likelihoods
+GUIDANCE, PATIENCE = 3.0, 2.0  # of the joint model: scale, and randomness in the order of confidence
 
 
 class Recipe(NamedTuple):
@@ -205,6 +217,164 @@ def score_dit_mnist(model: DiT, device: torch.device) -> dict[str, float]:
     return {"labels_right": (load("judge_mnist", device)(pictures).argmax(1) == labels).float().mean().item()}
 
 
+# ---------------------------------------------------------------- masked diffusion
+
+
+def _masked_scenes() -> DiT:
+    return DiT(nn.Embedding(65, 128), 64, sincos_grid(6, 6, 128), depth=4, heads=4, num_classes=12)
+
+
+def _masked_mnist() -> DiT:
+    return DiT(nn.Embedding(129, 128), 128, sincos_grid(8, 8, 128), depth=4, heads=4, num_classes=10)
+
+
+def _joint() -> DiT:
+    embedding = TokenEmbedding(LAYOUT, 128, picture=load("vqvae_scenes").quantizer.codebook)
+    return DiT(embedding, LAYOUT.vocabulary, LAYOUT.positions(128), depth=4, heads=4)
+
+
+def tokens(name: str, pictures: Tensor, device: torch.device) -> Tensor:
+    """Pictures as ids (B, N) of a shipped VQ-VAE, a thousand at a time."""
+    model = load(name, device)
+    return torch.cat([model.encode(part.to(device)) for part in pictures.split(1000)])
+
+
+def _scenes_as_tokens(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    pictures, labels = data.single_scenes(SCENES_SHOWN, generator)
+    return tokens("vqvae_scenes", pictures, device), labels.to(device)
+
+
+def _mnist_as_tokens(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    pictures, labels = _mnist(generator, torch.device("cpu"))
+    return tokens("vqvae_mnist", pictures, device), labels.to(device)
+
+
+def pairs(scenes: data.Scenes, device: torch.device) -> Tensor:
+    """Scenes as sequences (B, 43): their captions' words, then the tokens of their pictures."""
+    text = WORDS.encode(data.captions(scenes.objects), 7)
+    return LAYOUT.pack(text=text.to(device), picture=tokens("vqvae_scenes", scenes.pictures, device))
+
+
+def _pairs_shown(generator: torch.Generator, device: torch.device) -> Tensor:
+    return pairs(data.scenes(PAIRS_SHOWN, generator), device)
+
+
+def _loss_of_masked(diffusion: MaskedDiffusion) -> Callable:
+    def loss(model: DiT, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        x0, labels = batch
+        return diffusion.loss(model, x0, generator, labels=labels)
+
+    return loss
+
+
+def loss_of_joint(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """The loss of sequences (B, 43), each segment at a time of its own."""
+    t = LAYOUT.times(len(x0), generator)
+    return MASKED_PAIRS.loss(LAYOUT.denoiser(model), x0, generator, t=t)
+
+
+def draw_tokens(
+    diffusion: MaskedDiffusion, model: DiT, labels: Tensor, scale: float, generator: torch.Generator, steps: int = 16
+) -> Tensor:
+    """ids (B, N) of new pictures with the given labels, by guided sampling in the order of confidence."""
+    start = torch.full((len(labels), len(model.positions)), diffusion.mask_id, device=labels.device)
+    denoiser = guided(partial(model, labels=labels), model, scale)
+    *_, x = diffusion.sample(denoiser, start, time_grid(steps), "confidence", generator=generator, randomness=4.0)
+    return x
+
+
+@torch.no_grad()
+def score_masked_scenes(model: DiT, device: torch.device) -> dict[str, float]:
+    """The share of 1,000 drawings with exactly one object, of the shape and colour asked for, at guidance 2."""
+    labels, generator = _asked(12, device)
+    pictures = load("vqvae_scenes", device).decode(draw_tokens(MASKED_SCENES, model, labels, 2.0, generator))
+    return {"labels_right": (data.read_labels(pictures) == labels.cpu()).float().mean().item()}
+
+
+@torch.no_grad()
+def score_masked_mnist(model: DiT, device: torch.device) -> dict[str, float]:
+    """The share of 1,000 drawings in which the judge reads the digit asked for, at guidance 2."""
+    labels, generator = _asked(10, device)
+    pictures = load("vqvae_mnist", device).decode(draw_tokens(MASKED_MNIST, model, labels, 2.0, generator))
+    return {"labels_right": (load("judge_mnist", device)(pictures).argmax(1) == labels).float().mean().item()}
+
+
+def fill_in(
+    model: DiT,
+    x: Tensor,
+    frozen: Tensor,
+    generator: torch.Generator,
+    steps: int,
+    scale: float = 1.0,
+    condition: tuple[str, ...] = (),
+) -> Tensor:
+    """Sequences (B, 43) with all that is not frozen filled in by a joint model, in the order of confidence.
+
+    Guidance of `scale` leads away from what the model would say without the segments named in `condition`.
+    """
+    denoiser = guided(LAYOUT.denoiser(model), LAYOUT.denoiser(model, hide=condition), scale)
+    times = time_grid(steps)
+    *_, x = MASKED_PAIRS.sample(
+        denoiser, x, times, "confidence", generator=generator, frozen=frozen, randomness=PATIENCE
+    )
+    return x
+
+
+def log_likelihoods(model: DiT, x: Tensor, given: str, draws: int) -> Tensor:
+    """log p(the other segment | the segment `given`) of every pairing, (B, B), from sequences x (B, 43), in nats.
+
+    Row i holds what is asked about in row i of x; column j the condition from row j. All share their masks.
+    """
+    frozen = LAYOUT.tokens(given).to(x.device)
+    columns = []
+    for row in x:
+        paired = row.where(frozen, x)  # (B, 43)
+        shared = torch.Generator().manual_seed(0)
+        columns.append(-MASKED_BOUND.nelbo(LAYOUT.denoiser(model), paired, shared, draws, frozen=frozen))
+    return torch.stack(columns, 1)
+
+
+def left_half() -> Tensor:
+    """The words and the left half of the picture's tokens, (43,) true or false."""
+    column = torch.arange(LAYOUT.length) - 7
+    return LAYOUT.tokens("text") | (LAYOUT.tokens("picture") & (column % 6 < 3))
+
+
+@torch.no_grad()
+def score_joint(model: DiT, device: torch.device, count: int = 1000) -> dict[str, float]:
+    """Right captions, pictures, finished pictures, and recall@1 among 16, on fresh scenes."""
+    generator = torch.Generator().manual_seed(1_000_000)
+    fresh = data.scenes(count, generator)
+    said, x = data.captions(fresh.objects), pairs(fresh, device)
+    words, picture = LAYOUT.tokens("text"), LAYOUT.tokens("picture")
+
+    def share_true(sentences, objects):
+        return data.true_of(sentences, objects).float().mean().item()
+
+    def drawn(x):
+        return data.read_scenes(load("vqvae_scenes", device).decode(LAYOUT.unpack(x)["picture"].flatten(1)))
+
+    captioned = fill_in(model, x, picture, generator, steps=7)
+    sentences = WORDS.decode(LAYOUT.unpack(captioned)["text"])
+    pictures = drawn(fill_in(model, x, words, generator, steps=16, scale=GUIDANCE, condition=("text",)))
+    finished = drawn(fill_in(model, x, left_half(), generator, steps=16, scale=GUIDANCE, condition=("text",)))
+    different = [said.index(sentence) for sentence in dict.fromkeys(said)]  # scenes whose captions differ
+    scores = {
+        "captions_right": share_true(sentences, fresh.objects),
+        "pictures_right": share_true(said, pictures),
+        "halves_right": share_true(said, finished),
+    }
+    for group in torch.tensor(different[:160]).view(10, 16):
+        text_given_picture = log_likelihoods(model, x[group], "picture", draws=16)  # (16, 16)
+        picture_given_text = log_likelihoods(model, x[group], "text", draws=16)
+        for name, table in (
+            ("recall_of_captions", picture_given_text),  # row: picture, column: caption
+            ("recall_of_pictures", text_given_picture),  # row: caption, column: picture
+        ):
+            scores[name] = scores.get(name, 0.0) + recall_at(1, table) / 10
+    return scores
+
+
 _FROM_MNIST = "the first 9,000 of MNIST's test pictures (CC BY-SA 3.0)"
 RECIPES = {
     "vqvae_scenes": Recipe(
@@ -264,6 +434,34 @@ RECIPES = {
         settings={"steps": 8000, "lr": 2e-3, "seed": 0, "average": 0.999},
         batch=64,
         learned_from=_FROM_MNIST,
+    ),
+    "masked_scenes": Recipe(
+        about="diffusion transformer for the tokens of scenes of one object, by shape and colour",
+        build=_masked_scenes,
+        learns_from=_scenes_as_tokens,
+        loss=_loss_of_masked(MASKED_SCENES),
+        scores=score_masked_scenes,
+        settings={"steps": 4000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        batch=64,
+    ),
+    "masked_mnist": Recipe(
+        about="diffusion transformer for the tokens of MNIST digits, by label",
+        build=_masked_mnist,
+        learns_from=_mnist_as_tokens,
+        loss=_loss_of_masked(MASKED_MNIST),
+        scores=score_masked_mnist,
+        settings={"steps": 4000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        batch=64,
+        learned_from=_FROM_MNIST,
+    ),
+    "joint_scenes": Recipe(
+        about="one diffusion transformer for captions and pictures of scenes: 7 words and 36 tokens of vqvae_scenes",
+        build=_joint,
+        learns_from=_pairs_shown,
+        loss=loss_of_joint,
+        scores=score_joint,
+        settings={"steps": 16_000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        batch=64,
     ),
 }
 

@@ -1,0 +1,172 @@
+"""Several modalities in one sequence of tokens: words, pictures and more, each with a vocabulary of its own."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vqdit_lite.masked import Denoiser
+from vqdit_lite.schedule import stratified_times
+from vqdit_lite.transformer import sincos, sincos_grid
+
+__all__ = ["Layout", "Segment", "TokenEmbedding"]
+
+
+class Segment(NamedTuple):
+    """One modality's part of a sequence."""
+
+    name: str
+    vocabulary: int  # how many different ids
+    shape: tuple[int, ...]  # (tokens,) for text, (rows, columns) for pictures
+
+
+class Layout:
+    """How segments share one sequence of N tokens and one vocabulary of V ids; the mask has the id V.
+
+    >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
+    >>> layout.length, layout.vocabulary, layout.mask_id
+    (43, 76, 76)
+    >>> x = layout.pack(text=torch.zeros(1, 7, dtype=torch.long))  # no picture: its tokens are hidden
+    >>> x[0, 6:9].tolist(), layout.unpack(x)["picture"].unique().tolist()
+    ([0, 76, 76], [-1])
+    """
+
+    def __init__(self, *segments: Segment):
+        names = [segment.name for segment in segments]
+        if not segments or len(set(names)) < len(names):
+            raise ValueError(f"A layout needs segments of different names; they are {names}.")
+        for segment in segments:
+            if segment.vocabulary < 1 or not segment.shape or min(segment.shape) < 1 or len(segment.shape) > 2:
+                raise ValueError(f"A segment has at least one id, and one or two sides of at least 1; {segment} came.")
+        self.segments = {segment.name: segment for segment in segments}
+        lengths = torch.tensor([math.prod(segment.shape) for segment in segments])
+        sizes = torch.tensor([segment.vocabulary for segment in segments])
+        self.length, self.vocabulary = lengths.sum().item(), sizes.sum().item()
+        self.mask_id = self.vocabulary
+        self.modality = torch.arange(len(segments)).repeat_interleave(lengths)  # (N,) which segment a token is of
+        self._owner = torch.arange(len(segments)).repeat_interleave(sizes)  # (V,) which segment an id is of
+        self._first = dict(zip(names, (sizes.cumsum(0) - sizes).tolist(), strict=True))  # its first id
+
+    def tokens(self, *names: str) -> Tensor:
+        """Which tokens belong to the named segments, (N,) true or false."""
+        numbers = torch.tensor([list(self.segments).index(self._known(name)) for name in names])
+        return torch.isin(self.modality, numbers)
+
+    def _known(self, name: str) -> str:
+        if name not in self.segments:
+            raise ValueError(f"There is no segment {name!r}; there are: {', '.join(self.segments)}.")
+        return name
+
+    def pack(self, **ids: Tensor) -> Tensor:
+        """Ids of segments, (B, tokens) or (B, rows, columns), as one sequence (B, N); segments not given are hidden."""
+        if not ids:
+            raise ValueError(f"Give the ids of at least one segment: {', '.join(self.segments)}.")
+        batch, device = len(next(iter(ids.values()))), next(iter(ids.values())).device
+        x = torch.full((batch, self.length), self.mask_id, device=device)
+        for name, part in ids.items():
+            segment = self.segments[self._known(name)]
+            if part.is_floating_point() or part.shape[1:] not in (segment.shape, (math.prod(segment.shape),)):
+                raise ValueError(
+                    f"{name} takes whole numbers of shape (batch, {', '.join(map(str, segment.shape))}); "
+                    f"{part.dtype} of shape {tuple(part.shape)} came."
+                )
+            if len(part) != batch or (part.numel() and not 0 <= part.min() <= part.max() < segment.vocabulary):
+                raise ValueError(
+                    f"{name} takes ids in 0 … {segment.vocabulary - 1}, {batch} rows as the others; {len(part)} rows "
+                    f"came that span {part.min()} … {part.max()}."
+                )
+            x[:, self.tokens(name).to(device)] = part.flatten(1) + self._first[name]
+        return x
+
+    def unpack(self, x: Tensor) -> dict[str, Tensor]:
+        """The ids of every segment of sequences x (B, N), each (B, tokens) or (B, rows, columns); -1 where hidden."""
+        if x.ndim != 2 or x.shape[1] != self.length:
+            raise ValueError(f"A sequence has {self.length} tokens: (batch, {self.length}); {tuple(x.shape)} came.")
+        parts = {}
+        for name, segment in self.segments.items():
+            part = x[:, self.tokens(name).to(x.device)]
+            ids = part - self._first[name]
+            if (((ids < 0) | (ids >= segment.vocabulary)) & (part != self.mask_id)).any():
+                raise ValueError(f"The part of {name} holds ids of another segment.")
+            parts[name] = ids.where(part != self.mask_id, -1).unflatten(1, segment.shape)
+        return parts
+
+    def positions(self, width: int) -> Tensor:
+        """Where each token stands within its segment, as waves (N, width)."""
+        rows = [
+            sincos(torch.arange(float(*shape)), width) if len(shape) == 1 else sincos_grid(*shape, width)
+            for _, _, shape in self.segments.values()
+        ]
+        return torch.cat(rows)
+
+    def times(self, n: int, generator: torch.Generator) -> Tensor:
+        """Random times of each token, (n, N), for training: one segment of each row is to be learned, at a time that is
+        uniform on (0, 1). Each other one is clean (t = 0), hidden (t = 1) or at a time of its own, with chances of
+        a half, a quarter and a quarter.
+
+        Source: independent times arXiv 2303.06555, section 3.2.
+        """
+        count = len(self.segments)
+        learned = torch.randint(count, (n, 1), generator=generator) == torch.arange(count)  # (n, segments)
+        kind = torch.rand(n, count, generator=generator)
+        other = torch.rand(n, count, generator=generator).where(kind < 0.25, (kind < 0.5).double())
+        t = stratified_times(n, generator)[:, None].where(learned, other.float())  # (n, segments)
+        return t[:, self.modality]
+
+    def denoiser(self, model: nn.Module, hide: tuple[str, ...] = ()) -> Denoiser:
+        """A model of logits (B, N, V) as a denoiser that never leaves a token's own vocabulary.
+
+        The time the model is told is the share of its tokens that are hidden. Segments named in `hide` are kept
+        from it: with a condition among them, it serves as the unconditional side of guidance.
+        """
+        unseen, foreign = self.tokens(*hide), self._owner != self.modality[:, None]  # (N,), (N, V)
+
+        def denoiser(x: Tensor, t: Tensor) -> Tensor:
+            x = x.masked_fill(unseen.to(x.device), self.mask_id)
+            logits = model(x, (x == self.mask_id).float().mean(1))  # (B, N, V)
+            return logits.masked_fill(foreign.to(x.device), torch.finfo(logits.dtype).min)
+
+        return denoiser
+
+
+class TokenEmbedding(nn.Module):
+    """Ids (B, N) of a layout as vectors (B, N, width): what a token is, which modality, and its code if it has one.
+
+    Args:
+        layout: says which id is what.
+        width: features of a token.
+        codebooks: for segments that come from a quantizer, their codes (vocabulary, D), which the model sees beside
+            the ids, so that it need not learn which codes look alike.
+
+    >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
+    >>> embedding = TokenEmbedding(layout, 32, picture=torch.randn(64, 8))
+    >>> embedding(layout.pack(text=torch.zeros(2, 7, dtype=torch.long))).shape
+    torch.Size([2, 43, 32])
+    """
+
+    def __init__(self, layout: Layout, width: int, **codebooks: Tensor):
+        super().__init__()
+        self.ids = nn.Embedding(layout.vocabulary + 1, width)
+        self.modality = nn.Embedding(len(layout.segments), width)
+        for table in (self.ids, self.modality):
+            nn.init.normal_(table.weight, std=0.02)  # small beside the positions, as DiT's own tables start
+        self.projections = nn.ModuleDict()
+        for name, codes in codebooks.items():
+            segment = layout.segments[layout._known(name)]
+            if codes.ndim != 2 or len(codes) != segment.vocabulary:
+                raise ValueError(
+                    f"{name} has {segment.vocabulary} ids, so its codes are ({segment.vocabulary}, D); "
+                    f"{tuple(codes.shape)} came."
+                )
+            table = codes.new_zeros(layout.vocabulary + 1, codes.shape[1])
+            table[layout._first[name] : layout._first[name] + len(codes)] = codes
+            self.register_buffer(f"codes_of_{name}", table)  # (V + 1, D), zero for other ids
+            self.projections[name] = nn.Linear(codes.shape[1], width)
+        self.register_buffer("segment", layout.modality, persistent=False)  # (N,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        vectors = self.ids(x) + self.modality(self.segment)  # (B, N, width)
+        for name, projection in self.projections.items():
+            vectors = vectors + projection(getattr(self, f"codes_of_{name}")[x])
+        return vectors
