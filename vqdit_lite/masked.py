@@ -224,10 +224,13 @@ class MaskedDiffusion:
         Raises:
             FloatingPointError: the denoiser returned NaN or infinity.
         """
+        _check_ids(start, self.mask_id + 1)
+        if frozen is not None and not frozen.any():
+            raise ValueError("frozen marks no token: freeze the condition, or leave frozen out to draw everything.")
         frozen = torch.zeros_like(start, dtype=torch.bool) if frozen is None else frozen.to(start.device)
         frozen = frozen.expand(start.shape)  # (B, N)
-        free = (~frozen).sum(1)  # (B,)
         self._check_sampling(start, times, method, eta, generator, frozen, temperature)
+        free = (~frozen).sum(1)  # (B,)
         known = self.schedule.alpha_bar(times.double().cpu())
         x = start.where(frozen, self.mask_id)
         yield x
@@ -239,8 +242,8 @@ class MaskedDiffusion:
                 x = start.where(frozen, ancestral_step(x, drawn, self.mask_id, now, then, eta, fresh))
             else:
                 gumbel = -(-fresh.clamp(min=1e-300).log()).log()
-                confidence = gumbel if method == "random" else log_p + randomness * t_then * gumbel  # (7.8)
-                left = torch.minimum((free * (1 - then)).floor(), (x == self.mask_id).sum(1) - 1)
+                confidence = gumbel if method == "random" else log_p + randomness * t_then * gumbel  # (7.7)
+                left = torch.minimum((free * (1 - then) + 1e-9).floor(), (x == self.mask_id).sum(1) - 1)
                 x = confidence_step(x, drawn, self.mask_id, confidence, left)
             yield x
 
@@ -259,7 +262,7 @@ class MaskedDiffusion:
             raise ValueError("Tokens are drawn by chance: give a CPU generator with a seed of your choice.")
         if frozen.all(1).any():
             raise ValueError("Every token of a row is frozen: there is nothing to fill in.")
-        if (start[frozen] >= self.mask_id).any() or (start[frozen] < 0).any():
+        if (start[frozen] == self.mask_id).any():
             raise ValueError("A frozen token is hidden, so there is nothing to keep: give what it should be.")
         fewest, steps = (~frozen).sum(1).min().item(), len(times) - 1
         if method != "ancestral" and steps > fewest:
@@ -278,4 +281,4 @@ def _check_ids(ids: Tensor, mask_id: int) -> None:
     if ids.ndim != 2 or ids.is_floating_point() or ids.numel() == 0:
         raise ValueError(f"Tokens are ids (batch, tokens), whole numbers; {ids.dtype} of {tuple(ids.shape)} came.")
     if ids.min() < 0 or ids.max() >= mask_id:
-        raise ValueError(f"ids must lie in 0 … {mask_id - 1}, below the mask; they span {ids.min()} … {ids.max()}.")
+        raise ValueError(f"ids must lie in 0 … {mask_id - 1}; they span {ids.min()} … {ids.max()}.")

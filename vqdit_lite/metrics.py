@@ -94,13 +94,13 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     return (gap + cov_x.trace() + cov_y.trace() - 2 * shared).item()  # (5.6)
 
 
-def bits_per_token(nats: Tensor, tokens: int) -> float:
-    """The mean of -log p of sequences, (B,), in nats, as bits for each of their tokens.
+def bits_per_token(nats: Tensor, tokens: float) -> float:
+    """The mean of -log p of sequences, (B,), in nats, as bits for each of their `tokens` (a mean, where they differ).
 
-    >>> bits_per_token(torch.tensor([8.0, 8.0]).log(), tokens=3)
+    >>> round(bits_per_token(torch.tensor([8.0, 8.0]).log(), tokens=3), 6)
     1.0
     """
-    return nats.double().mean().item() / (tokens * math.log(2))  # (7.7)
+    return nats.double().mean().item() / (tokens * math.log(2))  # (7.8)
 
 
 def recall_at(k: int, scores: Tensor) -> float:
@@ -116,4 +116,4 @@ def recall_at(k: int, scores: Tensor) -> float:
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 1 <= k <= len(scores):
         raise ValueError(f"It takes scores (Q, Q) and k from 1 to Q; {tuple(scores.shape)} and {k} came.")
     better = (scores >= scores.diagonal()[:, None]).sum(1) - 1  # (Q,) others that are at least as good
-    return (better < k).float().mean().item()  # (8.4)
+    return (better < k).float().mean().item()  # (8.5)
