@@ -764,6 +764,34 @@ def test_guidance_of_one_saves_the_second_call():
     assert not calls
 
 
+@pytest.mark.parametrize("scale", [-1.0, 0.0, 0.5, 3.0, 8.0])
+def test_a_ramp_starts_with_the_condition_alone_and_ends_at_the_full_scale(scale):
+    x, start, end = random(4, 3), torch.ones(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    ramped, full = (guided(with_label, without_label, scale, ramp=ramp) for ramp in (True, False))
+    close(ramped(x, start), with_label(x, start), 1e-14)
+    close(ramped(x, end), full(x, end), 1e-14)
+
+
+@many_cases
+@given(scale=st.floats(-5, 20), t=st.floats(0, 1))
+def test_between_its_ends_a_ramp_is_a_straight_line(scale, t):
+    x, time = random(4, 3), torch.full((4,), t, dtype=torch.float64)
+    ramped = guided(with_label, without_label, scale, ramp=True)(x, time)
+    close(ramped, guided(with_label, without_label, 1 + (scale - 1) * (1 - t))(x, time))
+    close(ramped, t * with_label(x, time) + (1 - t) * guided(with_label, without_label, scale)(x, time))
+
+
+def test_a_ramp_keeps_to_its_interval_and_costs_nothing_at_a_scale_of_one():
+    x, ramped = random(4, 3), guided(with_label, without_label, 3, interval=(0.2, 0.6), ramp=True)
+    for t in (0.1, 0.7, 1.0):
+        time = torch.full((4,), t, dtype=torch.float64)
+        close(ramped(x, time), with_label(x, time), 0)
+    close(ramped(x, HALF), guided(with_label, without_label, 2)(x, HALF))
+    watched, calls = calls_of(without_label)
+    guided(with_label, watched, 1, ramp=True)(x, HALF)
+    assert not calls
+
+
 def test_guided_samples_of_two_ideal_denoisers_belong_to_the_condition():
     diffusion = GaussianDiffusion(cosine())
     conditional, free = IdealDenoiser(diffusion, MIXTURE[:1]), IdealDenoiser(diffusion, MIXTURE)

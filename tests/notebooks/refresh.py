@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
-PICTURE = ROOT / ".github" / "tour.png"
+PICTURE = ROOT / ".github" / "drawn.png"
 
 SETUP = f"""\
 # Set-up, the same in every chapter: installs the course if it is missing, picks the device, finds data.
@@ -140,12 +140,10 @@ def refresh(path: Path) -> None:
 
 
 def readme_picture() -> bytes:
-    """The second figure of chapter 00, as stored: a scene, its tokens, and the scene again."""
-    cells = nbformat.read(NOTEBOOKS[0], as_version=4).cells
-    data = [
-        output.data for cell in cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-    ]
-    return base64.b64decode(data[1]["image/png"])
+    """The figure of chapter 08 that shows pictures drawn for sentences, as stored."""
+    cells = nbformat.read(ROOT / "notebooks" / "08_many_modalities.ipynb", as_version=4).cells
+    drawn = next(cell for cell in cells if "for sentence in asked" in cell.source)
+    return base64.b64decode(next(output.data["image/png"] for output in drawn.outputs if "data" in output))
 
 
 def write_readme() -> None:

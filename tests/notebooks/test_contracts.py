@@ -198,7 +198,7 @@ def test_set_up_and_badge_carry_the_address_of_the_project(path):
     assert badge(path) in READ[path].cells[0].source
 
 
-def test_the_readme_shows_the_picture_of_chapter_00():
+def test_the_readme_shows_the_picture_of_chapter_08():
     assert PICTURE.read_bytes() == readme_picture()
 
 

@@ -65,7 +65,7 @@ def lines_of_code(source):
 
 def test_the_library_stays_small():
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "vqdit_lite").glob("*.py")]
-    assert sum(map(lines_of_code, sources)) <= 2000
+    assert sum(map(lines_of_code, sources)) <= 2200
 
 
 def test_every_card_names_how_its_weights_were_made():
