@@ -16,7 +16,7 @@ help:
 	@echo "make test-gpu   run every notebook and the benchmarks on CUDA"
 	@echo "make notebooks  write addresses and taught code into the notebooks, and run them all again"
 	@echo "make margins    measure every bound in the notebooks over five seeds"
-	@echo "make benchmark  compare speed with established libraries, samplers, quality against time (20 minutes)"
+	@echo "make benchmark  compare speed with established libraries, samplers, quality against time, retrieval (25 minutes)"
 	@echo "make clean      remove the environment and all leftovers"
 
 lab: .venv/course
@@ -30,7 +30,7 @@ test: .venv/test
 
 test-gpu: .venv/test
 	$(STRICT) VQDIT_DEVICE=cuda $(BIN)/pytest $(NBVAL) notebooks
-	for name in quantizer transformer digits; do VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in quantizer transformer digits joint; do VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 notebooks: .venv/test
 	$(BIN)/python tests/notebooks/refresh.py
@@ -39,7 +39,7 @@ margins: .venv/test
 	$(BIN)/python tests/notebooks/margins.py
 
 benchmark: .venv/test
-	for name in quantizer transformer samplers digits; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in quantizer transformer samplers digits joint; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 .venv/course: pyproject.toml
 	$(PYTHON) -m venv .venv

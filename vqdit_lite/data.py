@@ -221,9 +221,8 @@ def true_of(sentences: Sequence[str], objects: Tensor) -> Tensor:
     if len(sentences) != len(objects):
         raise ValueError(f"It takes one sentence for each scene; {len(sentences)} and {len(objects)} came.")
     swapped = [" beside ".join(sentence.split(" beside ")[::-1]) for sentence in sentences]
-    return torch.tensor(
-        [said in (one, other) for said, one, other in zip(captions(objects), sentences, swapped, strict=True)]
-    )
+    pairs = zip(captions(objects), sentences, swapped, strict=True)
+    return torch.tensor([one != "" and said in (one, other) for said, one, other in pairs], dtype=torch.bool)
 
 
 def read_scenes(pictures: Tensor) -> Tensor:

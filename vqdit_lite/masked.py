@@ -1,5 +1,6 @@
 """Masked diffusion: corrupt tokens by hiding them, learn to tell what was hidden, and fill in step by step."""
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -111,11 +112,14 @@ class MaskedDiffusion:
         """What the loss of a hidden token counts at times t."""
         if self.weighting == "unweighted":
             return torch.ones_like(t)
-        with torch.enable_grad():
-            time = t.detach().double().requires_grad_()
-            log_hidden = (1 - self.schedule.alpha_bar(time)).log().sum()
-            weight = torch.autograd.grad(log_hidden, time)[0].to(t)  # 1/t where alpha_bar = 1 - t, (7.5)
+        weight = self._weight_of_bound(t)
         return weight if self.weighting == "bound" else weight.clamp(max=_HIGHEST_WEIGHT)
+
+    def _weight_of_bound(self, t: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad():
+            time = t.detach().clone().double().requires_grad_()
+            log_hidden = (1 - self.schedule.alpha_bar(time)).log().sum()
+            return torch.autograd.grad(log_hidden, time)[0].to(t)  # 1/t where alpha_bar = 1 - t, (7.5)
 
     def loss(
         self,
@@ -133,7 +137,7 @@ class MaskedDiffusion:
         """
         t = (stratified_times(len(x0), generator) if t is None else t).to(x0.device)
         fresh = torch.rand(x0.shape, generator=generator).to(x0.device)
-        return {"loss": self._bound(denoiser, x0, t, fresh, frozen, **given).mean() / x0.shape[1]}
+        return {"loss": self._surprise(denoiser, x0, t, fresh, frozen, self.weight, **given).mean() / x0.shape[1]}
 
     @torch.no_grad()
     def nelbo(
@@ -146,12 +150,13 @@ class MaskedDiffusion:
         frozen: Tensor | None = None,
         **given: Any,
     ) -> Tensor:
-        """An upper bound of -log p of the ids x0 (B, N) that are not frozen, (B,), in nats, from random masks.
+        """An upper bound of -log p of the ids x0 (B, N) that are not frozen, (B,), in nats, whatever `weighting`.
 
         Args:
             draws: how many masks. All rows share their times and masks, so that their differences scatter less.
             times: "stratified" (spread evenly) or "antithetic" (in pairs t and 1 - t).
         """
+        _check_ids(x0, self.mask_id)
         if draws < 1 or times not in ("stratified", "antithetic") or (times == "antithetic" and draws % 2):
             raise ValueError(
                 f'It takes at least one draw, "stratified", or an even number, "antithetic"; {draws} {times!r} came.'
@@ -163,24 +168,31 @@ class MaskedDiffusion:
             t = torch.cat([half, 1 - half])  # (draws,)
         fresh = torch.rand(draws, 1, x0.shape[1], generator=generator).expand(-1, len(x0), -1).to(x0.device)
         bounds = [
-            self._bound(denoiser, x0, time.expand(len(x0)), mask, frozen, **given)
+            self._surprise(denoiser, x0, time.expand(len(x0)), mask, frozen, self._weight_of_bound, **given)
             for time, mask in zip(t.to(x0.device), fresh, strict=True)
         ]
         return torch.stack(bounds).mean(0)  # (B,)
 
-    def _bound(
-        self, denoiser: Denoiser, x0: Tensor, t: Tensor, fresh: Tensor, frozen: Tensor | None, **given: Any
+    def _surprise(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Tensor,
+        fresh: Tensor,
+        frozen: Tensor | None,
+        weight: Callable[[Tensor], Tensor],
+        **given: Any,
     ) -> Tensor:
         """The weighted surprise about all hidden tokens of each row, (B,)."""
         x = self.corrupt(x0, t, fresh)
-        x = x if frozen is None else x0.where(frozen.to(x0.device), x)
+        x = x0.where(_check_frozen(frozen, x0), x)
         logits = self.read(denoiser, x, t, **given)
         if x0.max() >= logits.shape[-1]:
             raise ValueError(f"x0 holds the id {x0.max()}, but the denoiser knows only 0 … {logits.shape[-1] - 1}.")
         hidden = x == self.mask_id  # (B, N)
         surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none").where(hidden, 0)  # (B, N)
-        weight = self.weight(t if t.ndim == 2 else t[:, None]).where(hidden, 0)  # (B, N)
-        return (weight * surprise).sum(1)  # (7.5)
+        weights = weight(t if t.ndim == 2 else t[:, None]).where(hidden, 0)  # (B, N)
+        return (weights * surprise).sum(1)  # (7.5)
 
     def read(self, denoiser: Denoiser, x: Tensor, t: Tensor, **given: Any) -> Tensor:
         """What a denoiser says about ids x (B, N): logits (B, N, V)."""
@@ -190,8 +202,8 @@ class MaskedDiffusion:
                 f"The denoiser must return logits {(*x.shape, 'V')} with V up to mask_id = {self.mask_id}, so that no "
                 f"token is called mask; {tuple(logits.shape)} came."
             )
-        if logits.isnan().any() or (logits == torch.inf).any():
-            raise FloatingPointError("The denoiser returned NaN or infinity for a logit.")
+        if not logits.amax(-1).isfinite().all():  # of some ids it may be minus infinity, but not of all
+            raise FloatingPointError("The denoiser returned NaN or infinity, or ruled out every id of a token.")
         return logits
 
     @torch.no_grad()
@@ -214,7 +226,7 @@ class MaskedDiffusion:
             start: ids, (B, N); only those that are frozen matter.
             times: falling from 1 to 0, as `time_grid` makes them.
             method: "ancestral" (each token at a time of its own, by chance), "random" (so many tokens a step as the
-                schedule says, in random order) or "confidence" (as many, the surest first).
+                schedule says, but at least one, in random order) or "confidence" (as many, the surest first).
             eta: for "ancestral": how much is hidden again, from 0 to 1.
             generator: a CPU generator; it draws tokens and order.
             frozen: true for tokens that stay, (N,) or (B, N).
@@ -227,27 +239,28 @@ class MaskedDiffusion:
         _check_ids(start, self.mask_id + 1)
         if frozen is not None and not frozen.any():
             raise ValueError("frozen marks no token: freeze the condition, or leave frozen out to draw everything.")
-        frozen = torch.zeros_like(start, dtype=torch.bool) if frozen is None else frozen.to(start.device)
-        frozen = frozen.expand(start.shape)  # (B, N)
-        self._check_sampling(start, times, method, eta, generator, frozen, temperature)
+        frozen = _check_frozen(frozen, start)  # (B, N)
+        self._check_sampling(start, times, method, eta, generator, frozen, temperature, randomness)
         free = (~frozen).sum(1)  # (B,)
-        known = self.schedule.alpha_bar(times.double().cpu())
+        times = times.double().cpu()
+        moments = list(zip(times.tolist(), self.schedule.alpha_bar(times).tolist(), strict=True))
         x = start.where(frozen, self.mask_id)
         yield x
-        for (t, t_then), (now, then) in zip(pairwise(times.tolist()), pairwise(known.tolist()), strict=True):
+        for step, ((t, now), (t_then, then)) in enumerate(pairwise(moments), 2):
             logits = self.read(denoiser, x, torch.full((len(x),), t, device=x.device))
-            drawn, log_p = _draw(logits / temperature, generator)
+            drawn, log_p = _draw(logits.double() / temperature, generator)
             fresh = torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device)
             if method == "ancestral":
                 x = start.where(frozen, ancestral_step(x, drawn, self.mask_id, now, then, eta, fresh))
             else:
                 gumbel = -(-fresh.clamp(min=1e-300).log()).log()
                 confidence = gumbel if method == "random" else log_p + randomness * t_then * gumbel  # (7.7)
-                left = torch.minimum((free * (1 - then) + 1e-9).floor(), (x == self.mask_id).sum(1) - 1)
+                left = (free.double() * (1 - then) + 1e-9).floor()  # (B,) as the schedule says, and one for each step
+                left = left.clamp(min=len(times) - step).minimum((x == self.mask_id).sum(1) - 1)
                 x = confidence_step(x, drawn, self.mask_id, confidence, left)
             yield x
 
-    def _check_sampling(self, start, times, method, eta, generator, frozen, temperature) -> None:
+    def _check_sampling(self, start, times, method, eta, generator, frozen, temperature, randomness) -> None:
         if not isinstance(times, Tensor) or times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
             raise ValueError(f"times must be one row of at least two falling times; {times} came.")
         if times[0] != 1 or times[-1] != 0:
@@ -256,8 +269,12 @@ class MaskedDiffusion:
             raise ValueError(f'method must be "ancestral", "random" or "confidence"; it is {method!r}.')
         if not 0 <= eta <= 1 or (eta and method != "ancestral"):
             raise ValueError(f'eta lies between 0 and 1 and belongs to "ancestral"; it is {eta} with {method!r}.')
-        if not temperature > 0:
+        if not 0 < temperature < math.inf:
             raise ValueError(f"temperature must be above 0; it is {temperature}.")
+        if not 0 <= randomness < math.inf or (randomness and method != "confidence"):
+            raise ValueError(
+                f'randomness is at least 0 and belongs to "confidence"; it is {randomness} with {method!r}.'
+            )
         if generator is None:
             raise ValueError("Tokens are drawn by chance: give a CPU generator with a seed of your choice.")
         if frozen.all(1).any():
@@ -271,14 +288,26 @@ class MaskedDiffusion:
 
 def _draw(logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Tokens (B, N) drawn from logits (B, N, V), and the logarithm of the probability of each."""
-    log_p = logits.double().log_softmax(-1)
+    log_p = logits.log_softmax(-1)
     drawn = torch.multinomial(log_p.exp().flatten(0, 1).cpu(), 1, generator=generator).to(logits.device)  # (B·N, 1)
     drawn = drawn.view(logits.shape[:-1])  # (B, N)
     return drawn, log_p.gather(-1, drawn[..., None])[..., 0]
 
 
 def _check_ids(ids: Tensor, mask_id: int) -> None:
-    if ids.ndim != 2 or ids.is_floating_point() or ids.numel() == 0:
-        raise ValueError(f"Tokens are ids (batch, tokens), whole numbers; {ids.dtype} of {tuple(ids.shape)} came.")
+    if ids.ndim != 2 or ids.dtype != torch.int64 or ids.numel() == 0:
+        raise ValueError(f"Tokens are ids (batch, tokens) of torch.int64; {ids.dtype} of {tuple(ids.shape)} came.")
     if ids.min() < 0 or ids.max() >= mask_id:
         raise ValueError(f"ids must lie in 0 … {mask_id - 1}; they span {ids.min()} … {ids.max()}.")
+
+
+def _check_frozen(frozen: Tensor | None, ids: Tensor) -> Tensor:
+    """Which tokens stay, (B, N) true or false."""
+    if frozen is None:
+        return torch.zeros_like(ids, dtype=torch.bool)
+    if frozen.dtype != torch.bool or frozen.shape not in (ids.shape, ids.shape[1:]):
+        raise ValueError(
+            f"frozen is true or false for each of {ids.shape[1]} tokens, ({ids.shape[1]},), or of each row, "
+            f"{tuple(ids.shape)}; {frozen.dtype} of {tuple(frozen.shape)} came."
+        )
+    return frozen.to(ids.device).expand(ids.shape)

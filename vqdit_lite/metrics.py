@@ -100,6 +100,8 @@ def bits_per_token(nats: Tensor, tokens: float) -> float:
     >>> round(bits_per_token(torch.tensor([8.0, 8.0]).log(), tokens=3), 6)
     1.0
     """
+    if not tokens > 0:
+        raise ValueError(f"tokens must be above 0; it is {tokens}.")
     return nats.double().mean().item() / (tokens * math.log(2))  # (7.8)
 
 
@@ -115,5 +117,5 @@ def recall_at(k: int, scores: Tensor) -> float:
     """
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 1 <= k <= len(scores):
         raise ValueError(f"It takes scores (Q, Q) and k from 1 to Q; {tuple(scores.shape)} and {k} came.")
-    better = (scores >= scores.diagonal()[:, None]).sum(1) - 1  # (Q,) others that are at least as good
+    better = (~(scores < scores.diagonal()[:, None])).sum(1) - 1  # (Q,) others that are not worse
     return (better < k).float().mean().item()  # (8.5)

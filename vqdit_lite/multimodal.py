@@ -37,7 +37,8 @@ class Layout:
         if not segments or len(set(names)) < len(names):
             raise ValueError(f"A layout needs segments of different names; they are {names}.")
         for segment in segments:
-            if segment.vocabulary < 1 or not segment.shape or min(segment.shape) < 1 or len(segment.shape) > 2:
+            sides = segment.shape if isinstance(segment.shape, tuple) else ()
+            if segment.vocabulary < 1 or len(sides) not in (1, 2) or min(sides) < 1:
                 raise ValueError(f"A segment has at least one id, and one or two sides of at least 1; {segment} came.")
         self.segments = {segment.name: segment for segment in segments}
         lengths = torch.tensor([math.prod(segment.shape) for segment in segments])
@@ -62,27 +63,33 @@ class Layout:
         """Ids of segments, (B, tokens) or (B, rows, columns), as one sequence (B, N); segments not given are hidden."""
         if not ids:
             raise ValueError(f"Give the ids of at least one segment: {', '.join(self.segments)}.")
-        batch, device = len(next(iter(ids.values()))), next(iter(ids.values())).device
-        x = torch.full((batch, self.length), self.mask_id, device=device)
+        shapes = {name: tuple(part.shape) for name, part in ids.items()}
+        if any(len(shape) < 2 or shape[0] != next(iter(shapes.values()))[0] for shape in shapes.values()):
+            raise ValueError(f"Give each segment as (batch, …) with as many rows as the others; {shapes} came.")
+        first = next(iter(ids.values()))
+        x = torch.full((len(first), self.length), self.mask_id, device=first.device)
         for name, part in ids.items():
             segment = self.segments[self._known(name)]
-            if part.is_floating_point() or part.shape[1:] not in (segment.shape, (math.prod(segment.shape),)):
+            whole = not (part.is_floating_point() or part.dtype == torch.bool)
+            if not whole or part.shape[1:] not in (segment.shape, (math.prod(segment.shape),)):
                 raise ValueError(
                     f"{name} takes whole numbers of shape (batch, {', '.join(map(str, segment.shape))}); "
                     f"{part.dtype} of shape {tuple(part.shape)} came."
                 )
-            if len(part) != batch or (part.numel() and not 0 <= part.min() <= part.max() < segment.vocabulary):
+            part = part.long().flatten(1)  # (B, tokens)
+            if part.numel() and not 0 <= part.min() <= part.max() < segment.vocabulary:
                 raise ValueError(
-                    f"{name} takes ids in 0 … {segment.vocabulary - 1}, {batch} rows as the others; {len(part)} rows "
-                    f"came that span {part.min()} … {part.max()}."
+                    f"{name} takes ids in 0 … {segment.vocabulary - 1}; they span {part.min()} … {part.max()}."
                 )
-            x[:, self.tokens(name).to(device)] = part.flatten(1) + self._first[name]
+            x[:, self.tokens(name).to(x.device)] = part + self._first[name]
         return x
 
     def unpack(self, x: Tensor) -> dict[str, Tensor]:
         """The ids of every segment of sequences x (B, N), each (B, tokens) or (B, rows, columns); -1 where hidden."""
-        if x.ndim != 2 or x.shape[1] != self.length:
-            raise ValueError(f"A sequence has {self.length} tokens: (batch, {self.length}); {tuple(x.shape)} came.")
+        if x.ndim != 2 or x.shape[1] != self.length or x.is_floating_point():
+            raise ValueError(
+                f"A sequence has {self.length} ids: (batch, {self.length}); {x.dtype} of {tuple(x.shape)} came."
+            )
         parts = {}
         for name, segment in self.segments.items():
             part = x[:, self.tokens(name).to(x.device)]
@@ -160,7 +167,7 @@ class TokenEmbedding(nn.Module):
                     f"{tuple(codes.shape)} came."
                 )
             table = codes.new_zeros(layout.vocabulary + 1, codes.shape[1])
-            table[layout._first[name] : layout._first[name] + len(codes)] = codes
+            table[layout._first[name] : layout._first[name] + len(codes)] = codes.detach()
             self.register_buffer(f"codes_of_{name}", table)  # (V + 1, D), zero for other ids
             self.projections[name] = nn.Linear(codes.shape[1], width)
         self.register_buffer("segment", layout.modality, persistent=False)  # (N,)

@@ -23,7 +23,8 @@ class Tokenizer:
     def __init__(self, symbols: Sequence[str], separator: str = " "):
         odd = [symbol for symbol in symbols if not symbol or (separator and separator in symbol)]
         if odd or len(set(symbols)) != len(symbols) or (not separator and any(len(symbol) > 1 for symbol in symbols)):
-            raise ValueError(f"Symbols must be different, not empty and without {separator!r}; they are {symbols}.")
+            kind = f"words without {separator!r}" if separator else "single characters"
+            raise ValueError(f"Symbols must be different {kind}, and not empty; they are {symbols}.")
         self.symbols, self.separator = ["", *symbols], separator
         self.numbers = {symbol: number for number, symbol in enumerate(symbols, 1)}
 

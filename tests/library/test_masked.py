@@ -23,8 +23,8 @@ SCHEDULES = {
 SAMPLERS = [("ancestral", 0.0), ("ancestral", 1.0), ("random", 0.0), ("confidence", 0.0)]
 GRIDS = ["uniform", "cosine"]
 
-# How far random estimates may be from what they estimate, relatively: at least twice what eight seeds showed.
-BOUND_OF_ROWS = 0.45  # of single sequences, 800 draws
+# How far random estimates may be from what they estimate, relatively: well above what eight seeds showed.
+BOUND_OF_ROWS = 0.45  # of single sequences, 600 draws
 BOUND_OF_MEAN = 0.25  # of all together
 BOUND_OF_LOSS = 0.03  # 100,000 rows with masks of their own
 
@@ -165,7 +165,7 @@ def test_the_bound_from_many_draws_is_the_counted_one(name, times, noise):
     world = a_world()
     denoiser, diffusion = world.denoiser(noise), MaskedDiffusion(SCHEDULES[name], world.mask_id)
     counted = counted_bound(denoiser, world.x, world.mask_id)
-    drawn = diffusion.nelbo(denoiser, world.x, generator(), 800, times)
+    drawn = diffusion.nelbo(denoiser, world.x, generator(), 600, times)
     assert drawn.shape == (27,)
     assert (drawn / counted - 1).abs().max() < BOUND_OF_ROWS
     assert ((world.p * drawn).sum() / (world.p * counted).sum() - 1).abs() < BOUND_OF_MEAN
@@ -198,7 +198,7 @@ def test_tokens_with_times_of_their_own_give_a_bound_as_well():
 def test_the_bound_of_what_is_not_frozen_is_given_what_is(frozen):
     world = a_world()
     diffusion = MaskedDiffusion(linear(), world.mask_id)
-    drawn = diffusion.nelbo(world.denoiser(), world.x, generator(), 800, frozen=frozen)
+    drawn = diffusion.nelbo(world.denoiser(), world.x, generator(), 600, frozen=frozen)
     first = world.p.view(3, -1).sum(1).repeat_interleave(9)
     wanted = -(world.p / first).log()
     assert ((drawn - wanted) / wanted.mean()).abs().max() < BOUND_OF_ROWS
@@ -240,7 +240,6 @@ def test_antithetic_times_come_in_pairs_and_stratified_ones_spread_evenly():
     torch.testing.assert_close(torch.stack(seen)[:, 0].sort().values.diff(), torch.full((5,), 1 / 6))
 
 
-@pytest.mark.xfail(strict=True, reason="reported: nelbo weighs as the loss does, which makes no bound")
 @pytest.mark.parametrize("weighting", ["bounded", "unweighted"])
 def test_the_bound_does_not_depend_on_how_the_loss_weighs(weighting):
     world = a_world()
@@ -395,20 +394,19 @@ def test_so_many_tokens_are_left_as_the_schedule_says_but_one_at_least_is_filled
     for row in range(1, 4):
         frozen[row, :row] = True
     times = time_grid(steps, kind)
-    states = way(MaskedDiffusion(schedule, 4), torch.zeros(6, 15).long(), times, method, frozen=frozen, randomness=2.0)
+    chance = {"randomness": 2.0} if method == "confidence" else {}
+    states = way(MaskedDiffusion(schedule, 4), torch.zeros(6, 15).long(), times, method, frozen=frozen, **chance)
     free, left = (~frozen).sum(1), (~frozen).sum(1)
-    for then, (before, x) in zip(schedule.alpha_bar(times)[1:].tolist(), pairwise(states), strict=True):
+    known = enumerate(schedule.alpha_bar(times)[1:].tolist(), 1)
+    for (step, then), (before, x) in zip(known, pairwise(states), strict=True):
         planned = [math.floor(count * (1 - then) + 1e-6) for count in free.tolist()]  # at such counts no doubt arises
-        left = torch.minimum(torch.tensor(planned), (left - 1).clamp(min=0))
+        left = torch.minimum(torch.tensor(planned).clamp(min=steps - step), left - 1)  # one is kept for each step
         assert torch.equal((x == 4).sum(1), left)
         assert torch.equal(x[before < 4], before[before < 4])  # and nothing is hidden again
 
 
-FLOAT32 = pytest.mark.xfail(strict=True, reason="reported: counted in float32, whose rounding drops one at times")
-
-
 @pytest.mark.parametrize("method", ["random", "confidence"])
-@pytest.mark.parametrize("tokens", [7, 36, 64, *(pytest.param(n, marks=FLOAT32) for n in (22, 41, 100))])
+@pytest.mark.parametrize("tokens", [7, 22, 36, 41, 64, 100])
 def test_with_as_many_steps_as_tokens_each_step_fills_in_one(method, tokens):
     states = way(MaskedDiffusion(linear(), 4), torch.zeros(1, tokens).long(), time_grid(tokens), method)
     assert [(x == 4).sum().item() for x in states] == list(range(tokens, -1, -1))
@@ -425,9 +423,9 @@ def test_on_a_line_the_number_left_is_exact_arithmetic(steps):
 @pytest.mark.parametrize("kind", GRIDS)
 def test_the_hidden_share_of_ancestral_sampling_follows_the_schedule(schedule, eta, kind):
     times = time_grid(6, kind)
-    states = way(MaskedDiffusion(schedule, 4), torch.zeros(1000, 50).long(), times, "ancestral", eta)
+    states = way(MaskedDiffusion(schedule, 4), torch.zeros(500, 40).long(), times, "ancestral", eta)
     share = torch.stack([(x == 4).double().mean() for x in states])
-    assert (share - (1 - schedule.alpha_bar(times))).abs().max() < 0.012  # five standard deviations
+    assert (share - (1 - schedule.alpha_bar(times))).abs().max() < 0.02  # more than five standard deviations
 
 
 def test_what_was_filled_in_is_hidden_again_only_with_eta():
@@ -555,14 +553,14 @@ def test_the_temperature_is_the_same_at_whatever_number_of_steps(method, eta, te
     for steps in (1, 4, 10):
         x = way(
             MaskedDiffusion(linear(), 3),
-            torch.zeros(3000, 10).long(),
+            torch.zeros(2000, 10).long(),
             time_grid(steps),
             method,
             eta,
             denoiser=constant,
             temperature=temperature,
         )[-1]
-        assert (x.flatten().bincount(minlength=3) / 30_000 - wanted).abs().max() < 0.015  # five standard deviations
+        assert (x.flatten().bincount(minlength=3) / 20_000 - wanted).abs().max() < 0.018  # five standard deviations
 
 
 @pytest.fixture
@@ -683,6 +681,18 @@ def test_the_loss_has_finite_gradients_even_at_the_ends(schedule, weighting):
     assert not table.grad[:2].any()  # nothing was hidden there
     assert not table.grad[..., 3].any()
     assert table.grad[3].any()
+
+
+def test_what_is_said_about_known_tokens_does_not_count():
+    x0, t, diffusion = random_ids(3, 6, 5), torch.full((6,), 0.5), MaskedDiffusion(linear(), 3)
+    right = torch.nn.functional.one_hot(x0, 3).bool()
+
+    def impossible(x, t):
+        return torch.zeros(6, 5, 3).masked_fill(right & (x != 3)[..., None], -torch.inf)
+
+    loss = diffusion.loss(impossible, x0, generator(), t=t)["loss"]
+    assert loss > 0
+    assert loss == diffusion.loss(lambda x, t: torch.zeros(6, 5, 3), x0, generator(), t=t)["loss"]
 
 
 def test_the_bound_and_the_way_back_keep_no_gradients_and_leave_them_on_outside():

@@ -98,7 +98,6 @@ def test_recall_looks_along_rows_and_is_one_for_a_single_query():
     assert recall_at(1, torch.zeros(1, 1)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="reported: what is no number counts as the best")
 def test_scores_that_are_no_numbers_are_not_found():
     assert recall_at(1, torch.full((3, 3), math.nan)) == 0
 

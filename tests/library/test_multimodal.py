@@ -19,8 +19,6 @@ many_cases = settings(deadline=None, max_examples=25)
 TEXT, PICTURE, SOUND = Segment("text", 5, (3,)), Segment("picture", 7, (2, 3)), Segment("sound", 2, (4,))
 LAYOUT = Layout(TEXT, PICTURE, SOUND)
 
-REPORTED = pytest.mark.xfail(strict=True, reason="reported: another error comes, or a wrong result")
-
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -127,9 +125,7 @@ def test_positions_are_those_of_each_segment_alone():
     assert torch.equal(positions[LAYOUT.tokens("sound")], sincos(torch.arange(4.0), 16))
 
 
-@pytest.mark.parametrize(
-    "kind", [torch.int64, *(pytest.param(kind, marks=REPORTED) for kind in (torch.int32, torch.uint8))]
-)
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.uint8])
 def test_whole_numbers_of_every_kind_can_be_packed(kind):
     layout = Layout(Segment("text", 300, (1,)), Segment("picture", 256, (1,)))
     x = layout.pack(picture=torch.tensor([[100], [200]], dtype=kind))
@@ -321,7 +317,6 @@ def test_the_codes_are_not_trained():
     assert names == ["ids.weight", "modality.weight", "projections.picture.weight", "projections.picture.bias"]
 
 
-@REPORTED
 def test_codes_that_need_gradients_are_taken_as_they_are():
     layer, x = embedding(picture=nn.Parameter(torch.randn(7, 4))), LAYOUT.pack(**random_parts(LAYOUT, 2))
     for _ in range(2):
@@ -386,7 +381,7 @@ def test_nothing_to_pack_is_refused():
     ("parts", "message"),
     [
         ({"text": torch.zeros(2, 4).long()}, r"text takes .* \(batch, 3\); torch.int64 of shape \(2, 4\)"),
-        ({"text": torch.zeros(3).long()}, r"text takes .* \(batch, 3\); torch.int64 of shape \(3,\)"),
+        ({"text": torch.zeros(3).long()}, "each segment as"),
         ({"text": torch.zeros(2, 3)}, r"text takes whole numbers .*torch.float32"),
         ({"picture": torch.zeros(2, 3, 2).long()}, r"picture takes .* \(batch, 2, 3\); .* \(2, 3, 2\)"),
         ({"picture": torch.zeros(2, 5).long()}, r"picture takes .* \(batch, 2, 3\); .* \(2, 5\)"),
@@ -394,10 +389,10 @@ def test_nothing_to_pack_is_refused():
         ({"text": torch.tensor([[0, -1, 2]])}, "text takes ids in 0 … 4.*span -1 … 2"),
         (
             {"text": torch.zeros(2, 3).long(), "picture": torch.zeros(3, 6).long()},
-            "picture takes ids in 0 … 6, 2 rows as the others; 3 rows",
+            "as many rows as the others",
         ),
-        pytest.param({"text": torch.zeros(2, 3).long(), "picture": torch.zeros(0, 6).long()}, "2 rows", marks=REPORTED),
-        pytest.param({"text": torch.tensor(3)}, "text takes", marks=REPORTED),
+        ({"text": torch.zeros(2, 3).long(), "picture": torch.zeros(0, 6).long()}, "as many rows as the others"),
+        ({"text": torch.tensor(3)}, "each segment as"),
     ],
 )
 def test_parts_that_do_not_fit_are_named(parts, message):
@@ -407,7 +402,7 @@ def test_parts_that_do_not_fit_are_named(parts, message):
 
 @pytest.mark.parametrize("shape", [(2, 12), (2, 14), (13,), (2, 13, 1)])
 def test_a_sequence_of_another_length_is_named(shape):
-    with pytest.raises(ValueError, match=r"13 tokens: \(batch, 13\); " + re.escape(str(shape))):
+    with pytest.raises(ValueError, match=r"13 ids: \(batch, 13\); .*" + re.escape(str(shape))):
         LAYOUT.unpack(torch.zeros(shape).long())
 
 

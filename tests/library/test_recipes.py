@@ -57,6 +57,37 @@ def test_the_shipped_transformers_draw_what_is_asked_for(name, classes, scale):
     assert (read == labels).float().mean() >= 0.96
 
 
+@pytest.mark.parametrize(("name", "classes"), [("masked_scenes", 12), ("masked_mnist", 10)])
+@torch.no_grad()
+def test_the_shipped_masked_transformers_draw_what_is_asked_for(name, classes):
+    labels, diffusion = torch.arange(10 * classes) % classes, getattr(recipes, name.upper())
+    ids = recipes.draw_tokens(diffusion, recipes.load(name), labels, 2.0, torch.Generator().manual_seed(5))
+    pictures = recipes.load(name.replace("masked", "vqvae")).decode(ids)
+    read = data.read_labels(pictures) if classes == 12 else recipes.load("judge_mnist")(pictures).argmax(1)
+    assert (read == labels).float().mean() >= 0.9
+
+
+def test_the_shipped_model_of_words_and_pictures_goes_both_ways():
+    model, fresh = recipes.load("joint_scenes"), data.scenes(60, torch.Generator().manual_seed(5))
+    x, generator = recipes.pairs(fresh, CPU), torch.Generator().manual_seed(5)
+    words, picture = recipes.LAYOUT.tokens("text"), recipes.LAYOUT.tokens("picture")
+    captioned = recipes.fill_in(model, x, picture, generator, steps=7)
+    sentences = recipes.WORDS.decode(recipes.LAYOUT.unpack(captioned)["text"])
+    assert data.true_of(sentences, fresh.objects).float().mean() >= 0.9
+    drawn = recipes.fill_in(model, x, words, generator, 16, recipes.GUIDANCE, ("text",))
+    pictures = recipes.load("vqvae_scenes").decode(recipes.LAYOUT.unpack(drawn)["picture"].flatten(1))
+    assert data.true_of(data.captions(fresh.objects), data.read_scenes(pictures)).float().mean() >= 0.85
+    assert drawn[:, words].equal(x[:, words])
+
+
+def test_likelihoods_prefer_what_belongs_together():
+    x = recipes.pairs(data.scenes(6, torch.Generator().manual_seed(5)), CPU)
+    for given in ("text", "picture"):
+        table = recipes.log_likelihoods(recipes.load("joint_scenes"), x, given, draws=8)
+        assert table.shape == (6, 6)
+        assert table.diagonal().mean() > table.mean() + 1
+
+
 def test_the_judges_read_real_digits_that_they_have_not_seen():
     held_out = recipes.digits_split()[1]
     assert recipes.judge_digits().score(held_out.pictures.flatten(1).numpy(), held_out.labels.numpy()) >= 0.98

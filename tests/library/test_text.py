@@ -125,7 +125,8 @@ def test_a_text_that_is_too_long_is_named(tokenizer):
     ],
 )
 def test_symbols_that_could_not_be_told_apart_are_refused(symbols, separator):
-    message = f"Symbols must be different, not empty and without {separator!r}; they are {symbols}"
+    kind = f"words without {separator!r}" if separator else "single characters"
+    message = f"Symbols must be different {kind}, and not empty; they are {symbols}"
     with pytest.raises(ValueError, match=re.escape(message)):
         Tokenizer(symbols, separator)
 

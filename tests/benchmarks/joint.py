@@ -1,0 +1,64 @@
+"""The shipped model of words and pictures: how fast it draws, and how well it finds among 16 and among 100.
+
+python tests/benchmarks/joint.py (some five minutes on two cores)
+"""
+
+import time
+
+import torch
+
+from vqdit_lite import data, recipes
+from vqdit_lite.metrics import recall_at
+from vqdit_lite.training import pick_device
+
+
+def seconds_for_sixteen(model, vqvae, x):
+    """The median time of five to draw 16 pictures from text, guidance and decoding included."""
+    taken = []
+    for seed in range(5):
+        start = time.perf_counter()
+        generator = torch.Generator().manual_seed(seed)
+        drawn = recipes.fill_in(
+            model, x[:16], recipes.LAYOUT.tokens("text"), generator, 16, recipes.GUIDANCE, ("text",)
+        )
+        vqvae.decode(recipes.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
+        taken.append(time.perf_counter() - start)
+    return sorted(taken)[2]
+
+
+@torch.no_grad()
+def main():
+    device = pick_device()
+    model, vqvae = recipes.load("joint_scenes", device), recipes.load("vqvae_scenes", device)
+    fresh = data.scenes(600, torch.Generator().manual_seed(2_000_000))
+    said = data.captions(fresh.objects)
+    different = [said.index(sentence) for sentence in dict.fromkeys(said)]
+    x = recipes.pairs(data.Scenes(fresh.pictures[different], fresh.objects[different]), device)
+    threads = torch.get_num_threads()
+    print(f"{device.type}, {threads} threads: 16 pictures from text in {seconds_for_sixteen(model, vqvae, x):.2f} s")
+    for size in (16, 100):
+        groups = x[: len(x) // size * size].split(size)[: 160 // size]
+        recall = {}
+        for group in groups:
+            given_words = recipes.log_likelihoods(model, group, "text", draws=16)  # row: picture, column: words
+            alone = -recipes.MASKED_PAIRS.nelbo(
+                recipes.LAYOUT.denoiser(model, hide=("text",)),
+                group,
+                torch.Generator().manual_seed(0),
+                draws=16,
+                frozen=recipes.LAYOUT.tokens("text"),
+            )
+            tables = {
+                "words for a picture": given_words,
+                "a picture for words, prior taken off": (given_words - alone[:, None]).T,
+                "a picture for words, prior left in": given_words.T,
+            }
+            for task, table in tables.items():
+                for k in (1, 5):
+                    recall[task, k] = recall.get((task, k), 0) + recall_at(k, table) / len(groups)
+        for (task, k), share in recall.items():
+            print(f"among {size}: {task}, recall@{k}: {share:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
