@@ -630,9 +630,7 @@ def test_with_much_randomness_the_order_is_nearly_random_and_without_it_the_sure
 @pytest.mark.parametrize(("method", "eta"), SAMPLERS)
 def test_the_way_back_follows_its_generator(method, eta):
     diffusion, start = MaskedDiffusion(linear(), 4), torch.zeros(20, 6).long()
-    first, again, other = (
-        torch.stack(way(diffusion, start, time_grid(6), method, eta, seed, randomness=1.0)) for seed in (1, 1, 2)
-    )
+    first, again, other = (torch.stack(way(diffusion, start, time_grid(6), method, eta, seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -716,7 +714,6 @@ def test_a_token_with_a_logit_of_minus_infinity_is_never_drawn(method, eta):
         eta,
         denoiser=lambda x, t: logits.expand(*x.shape, 4),
         temperature=0.7,
-        randomness=2.0,
     )
     assert set(states[-1].unique().tolist()) == {0, 2}
 
@@ -818,7 +815,7 @@ def test_an_id_that_the_denoiser_does_not_know_is_named():
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (torch.zeros(2, 3), r"whole numbers; torch.float32 of \(2, 3\)"),
+        (torch.zeros(2, 3), r"torch.int64; torch.float32 of \(2, 3\)"),
         (torch.zeros(3).long(), r"\(batch, tokens\).*\(3,\)"),
         (torch.zeros(2, 3, 4).long(), r"\(batch, tokens\).*\(2, 3, 4\)"),
         (torch.zeros(2, 0).long(), r"\(batch, tokens\).*\(2, 0\)"),
@@ -837,7 +834,7 @@ def test_ids_that_are_no_tokens_are_named(ids, message):
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (torch.zeros(2, 3), "whole numbers; torch.float32"),
+        (torch.zeros(2, 3), "torch.int64; torch.float32"),
         (torch.zeros(0, 3).long(), r"\(0, 3\)"),
         (torch.tensor([[0, 4]]), "0 … 3; they span 0 … 4"),
         (torch.tensor([[0, -1]]), "0 … 3; they span -1 … 0"),
@@ -914,3 +911,20 @@ def test_a_way_back_that_cannot_be_gone_is_named(options, message):
 def test_times_must_be_a_tensor():
     with pytest.raises(ValueError, match="at least two falling times"):
         list(MaskedDiffusion(linear(), 3).sample(even, torch.zeros(2, 3).long(), [1.0, 0.0], generator=generator()))
+
+
+@pytest.mark.parametrize(("randomness", "method"), [(-1.0, "confidence"), (math.nan, "confidence"), (1.0, "random")])
+def test_a_randomness_that_means_nothing_is_named(randomness, method):
+    with pytest.raises(ValueError, match='randomness is at least 0 and belongs to "confidence"'):
+        way(MaskedDiffusion(linear(), 4), torch.zeros(2, 3).long(), time_grid(2), method, randomness=randomness)
+
+
+@pytest.mark.parametrize("frozen", [torch.ones(3), torch.ones(2, dtype=torch.bool), torch.ones(2, 4, dtype=torch.bool)])
+def test_a_frozen_that_is_no_mask_of_tokens_is_named(frozen):
+    with pytest.raises(ValueError, match="frozen is true or false for each of 3 tokens"):
+        way(MaskedDiffusion(linear(), 4), torch.zeros(2, 3).long(), time_grid(2), "random", frozen=frozen)
+
+
+def test_weights_can_be_had_in_inference_mode():
+    with torch.inference_mode():
+        assert MaskedDiffusion(linear(), 4).weight(torch.tensor([0.5])).item() == pytest.approx(2)
