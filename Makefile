@@ -12,7 +12,7 @@ STRICT := PYTHONPATH=$(CURDIR)/tests/notebooks/guard PYTHONDONTWRITEBYTECODE=1
 
 help:
 	@echo "make lab        open the course in JupyterLab"
-	@echo "make test       run every check: style, library, every notebook (about 12 minutes on two cores)"
+	@echo "make test       run every check: style, library, every notebook (about 16 minutes on two cores)"
 	@echo "make test-gpu   run every notebook and the benchmarks on CUDA"
 	@echo "make notebooks  write addresses and taught code into the notebooks, and run them all again"
 	@echo "make margins    measure every bound in the notebooks over five seeds"
