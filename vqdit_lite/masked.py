@@ -240,7 +240,7 @@ class MaskedDiffusion:
         if frozen is not None and not frozen.any():
             raise ValueError("frozen marks no token: freeze the condition, or leave frozen out to draw everything.")
         frozen = _check_frozen(frozen, start)  # (B, N)
-        self._check_sampling(start, times, method, eta, generator, frozen, temperature, randomness)
+        _check_sampling(start, self.mask_id, times, method, eta, generator, frozen, temperature, randomness)
         free = (~frozen).sum(1)  # (B,)
         times = times.double().cpu()
         moments = list(zip(times.tolist(), self.schedule.alpha_bar(times).tolist(), strict=True))
@@ -259,31 +259,6 @@ class MaskedDiffusion:
                 left = left.clamp(min=len(times) - step).minimum((x == self.mask_id).sum(1) - 1)
                 x = confidence_step(x, drawn, self.mask_id, confidence, left)
             yield x
-
-    def _check_sampling(self, start, times, method, eta, generator, frozen, temperature, randomness) -> None:
-        if not isinstance(times, Tensor) or times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
-            raise ValueError(f"times must be one row of at least two falling times; {times} came.")
-        if times[0] != 1 or times[-1] != 0:
-            raise ValueError(f"Filling in goes from t = 1 to t = 0; times go from {times[0]:g} to {times[-1]:g}.")
-        if method not in ("ancestral", "random", "confidence"):
-            raise ValueError(f'method must be "ancestral", "random" or "confidence"; it is {method!r}.')
-        if not 0 <= eta <= 1 or (eta and method != "ancestral"):
-            raise ValueError(f'eta lies between 0 and 1 and belongs to "ancestral"; it is {eta} with {method!r}.')
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"temperature must be above 0; it is {temperature}.")
-        if not 0 <= randomness < math.inf or (randomness and method != "confidence"):
-            raise ValueError(
-                f'randomness is at least 0 and belongs to "confidence"; it is {randomness} with {method!r}.'
-            )
-        if generator is None:
-            raise ValueError("Tokens are drawn by chance: give a CPU generator with a seed of your choice.")
-        if frozen.all(1).any():
-            raise ValueError("Every token of a row is frozen: there is nothing to fill in.")
-        if (start[frozen] == self.mask_id).any():
-            raise ValueError("A frozen token is hidden, so there is nothing to keep: give what it should be.")
-        fewest, steps = (~frozen).sum(1).min().item(), len(times) - 1
-        if method != "ancestral" and steps > fewest:
-            raise ValueError(f"{steps} steps cannot fill in {fewest} tokens: with {method!r}, take at most {fewest}.")
 
 
 def _draw(logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -311,3 +286,27 @@ def _check_frozen(frozen: Tensor | None, ids: Tensor) -> Tensor:
             f"{tuple(ids.shape)}; {frozen.dtype} of {tuple(frozen.shape)} came."
         )
     return frozen.to(ids.device).expand(ids.shape)
+
+
+def _check_sampling(start, mask_id, times, method, eta, generator, frozen, temperature, randomness) -> None:
+    if not isinstance(times, Tensor) or times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
+        raise ValueError(f"times must be one row of at least two falling times; {times} came.")
+    if times[0] != 1 or times[-1] != 0:
+        raise ValueError(f"Filling in goes from t = 1 to t = 0; times go from {times[0]:g} to {times[-1]:g}.")
+    if method not in ("ancestral", "random", "confidence"):
+        raise ValueError(f'method must be "ancestral", "random" or "confidence"; it is {method!r}.')
+    if not 0 <= eta <= 1 or (eta and method != "ancestral"):
+        raise ValueError(f'eta lies between 0 and 1 and belongs to "ancestral"; it is {eta} with {method!r}.')
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be above 0; it is {temperature}.")
+    if not 0 <= randomness < math.inf or (randomness and method != "confidence"):
+        raise ValueError(f'randomness is at least 0 and belongs to "confidence"; it is {randomness} with {method!r}.')
+    if generator is None:
+        raise ValueError("Tokens are drawn by chance: give a CPU generator with a seed of your choice.")
+    if frozen.all(1).any():
+        raise ValueError("Every token of a row is frozen: there is nothing to fill in.")
+    if (start[frozen] == mask_id).any():
+        raise ValueError("A frozen token is hidden, so there is nothing to keep: give what it should be.")
+    fewest, steps = (~frozen).sum(1).min().item(), len(times) - 1
+    if method != "ancestral" and steps > fewest:
+        raise ValueError(f"{steps} steps cannot fill in {fewest} tokens: with {method!r}, take at most {fewest}.")

@@ -22,6 +22,7 @@ else:
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "exercises" / "solutions").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
 PICTURE = ROOT / ".github" / "drawn.png"
@@ -47,7 +48,9 @@ print("✓ set up" if data.SHIPPED.is_dir() else "The course's data is missing: 
 def badge(path: Path) -> str:
     opens = f"https://colab.research.google.com/github/{ADDRESS.removeprefix('https://github.com/')}/blob/main"
     picture = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({picture})]({opens}/notebooks/{path.name})"
+    # Who opens a solution's badge wants the exercise.
+    folder = "exercises" if "exercises" in path.parts else "notebooks"
+    return f"[![Open in Colab]({picture})]({opens}/{folder}/{path.name})"
 
 
 def taught(cell: nbformat.NotebookNode) -> str | None:
@@ -107,7 +110,7 @@ def write_texts(path: Path, notebook: nbformat.NotebookNode) -> None:
 
 
 def run(notebook: nbformat.NotebookNode) -> float:
-    """Execute from a fresh kernel in the notebooks' folder; returns the seconds it took."""
+    """Execute from a fresh kernel; returns the seconds it took."""
     start = time.perf_counter()
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
     return time.perf_counter() - start
@@ -120,7 +123,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        cell.metadata = {key: cell.metadata[key] for key in ("tags", "nbgrader") if cell.metadata.get(key)}
         if cell.cell_type == "code":
             widget = "application/vnd.jupyter.widget-view+json"
             cell.outputs = [output for output in cell.outputs if widget not in output.get("data", {})]
@@ -157,6 +160,6 @@ def write_readme() -> None:
 
 
 if __name__ == "__main__":
-    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS:
+    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS + SOLUTIONS:
         refresh(notebook)
     write_readme()

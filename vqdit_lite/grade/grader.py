@@ -1,0 +1,258 @@
+"""How an answer is tried: case by case against the right function, and against the mistakes that people make."""
+
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LIBRARY = Path(__file__).parents[1]
+_GRADERS = Path(__file__).parent
+
+
+class AnswerError(AssertionError):
+    """An answer that is not right yet. A notebook shows the sentence alone, without the way through the grader."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class Grader:
+    """Tries an answer in several cases and says in a sentence how it went.
+
+    Args:
+        name: of the function that the exercise asks for.
+        truth: the right function. It is called like the answer, and never shown.
+        cases: what each case tries -> a function that builds its arguments. torch is seeded before, so it may draw.
+        mistakes: a sentence that explains a mistake -> a function that makes it. Where an answer fails in the same
+            way as one of these, the sentence is shown.
+        gradients: compare the gradients of floating-point arguments, too.
+        given: names from the library that an answer may call.
+        forbidden: names from elsewhere that it may not call, as they do the exercise.
+        use: calls an answer with the arguments of a case; for classes, and for functions that need more than a call.
+        tolerance: how far numbers may lie from the right ones, relative and absolute.
+
+    >>> double = Grader("double", lambda x: 2 * x, {"three": lambda: [3.0]}, {"This is the square.": lambda x: x * x})
+    >>> double(lambda x: x + x)
+    ✓ double is right. Tried: three.
+    >>> double(lambda x: x**2)
+    Traceback (most recent call last):
+    vqdit_lite.grade.grader.AnswerError: ✗ double, three: 9 came, 6 was expected. This is the square.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        truth: Callable,
+        cases: Mapping[str, Callable[[], list]],
+        mistakes: Mapping[str, Callable],
+        *,
+        gradients: bool = False,
+        given: Collection[str] = (),
+        forbidden: Collection[str] = (),
+        use: Callable | None = None,
+        tolerance: float = 1e-4,
+    ):
+        self.name, self.truth, self.cases, self.mistakes = name, truth, cases, mistakes
+        self.gradients, self.given, self.forbidden, self.tolerance = gradients, given, forbidden, tolerance
+        self.use = use or (lambda answer, *arguments: answer(*arguments))
+
+    def __call__(self, answer: Callable) -> None:
+        """Print "✓ …", or raise AnswerError with a sentence that says what is wrong."""
+        if not callable(answer):
+            raise AnswerError(f"✗ {self.name}: a function was expected; {_shown(answer)} came.")
+        for number, (case, build) in enumerate(self.cases.items()):
+            try:
+                came = self._outcome(answer, build, watched=True)
+            except NotImplementedError as stub:
+                raise AnswerError(f"✗ {self.name}: {stub}") from None
+            except AnswerError:
+                raise
+            except Exception as error:
+                hint = _HARD_CODED if number else ""
+                raised = f"{type(error).__name__}: {str(error).rstrip('.')}{_line(answer, error)}"
+                raise AnswerError(f"✗ {self.name}, {case}: it raised {raised}.{hint}") from error
+            expected = self._outcome(self.truth, build)
+            trouble = self._difference(came, expected)
+            if trouble:
+                reason = self._diagnosis(came, expected, build) or (
+                    _HARD_CODED if number and "shape" in trouble else ""
+                )
+                raise AnswerError(f"✗ {self.name}, {case}: {trouble}{reason}")
+        print(f"✓ {self.name} is right. Tried: {', '.join(self.cases)}.")
+
+    def arguments(self, build: Callable[[], list]) -> list:
+        """The arguments of a case. Random numbers in them come out the same every time."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return build()
+
+    def _outcome(self, function: Callable, build: Callable[[], list], watched: bool = False) -> dict[str, Any]:
+        """What a function makes of a case: its output, and what happened to the arguments."""
+        arguments, names = self.arguments(build), self._names()
+        tensors = {name: x for name, x in zip(names, arguments, strict=False) if isinstance(x, Tensor)}
+        leaves = {name: x.requires_grad_() for name, x in tensors.items() if self.gradients and x.is_floating_point()}
+        before = {name: x.detach().clone() for name, x in tensors.items()}
+        with torch.random.fork_rng(devices=[]), self._own_work() if watched else _nothing():
+            torch.manual_seed(1)
+            output = self.use(function, *arguments)
+            if watched and output is None:
+                raise AnswerError(f"✗ {self.name}: it returns None. Is the last line a return?")
+            outcome = {"output": output}
+            for name, x in tensors.items():
+                outcome[f"argument {name}"] = x.detach()
+                if watched and not torch.equal(x.detach(), before[name]) and not before[name].isnan().any():
+                    raise AnswerError(
+                        f"✗ {self.name}: it changes its argument {name} in place. Make a new tensor, so that what "
+                        "was handed in stays as it was."
+                    )
+            if leaves:
+                outcome |= _gradients(output, leaves)
+        return outcome
+
+    def _names(self) -> list[str]:
+        return list(inspect.signature(self.truth).parameters)
+
+    @contextmanager
+    def _own_work(self) -> Iterator[None]:
+        """Refuses an answer that lets the library, or a forbidden function, do the exercise."""
+        handed_back = []
+
+        def watch(frame, event, called):
+            if event == "call":
+                caller, name = frame.f_back, frame.f_code.co_name
+                if name in self.forbidden or (_from_library(frame) and not _from_library(caller)):
+                    handed_back.append(name)
+            elif event == "c_call" and called.__name__ in self.forbidden:
+                handed_back.append(called.__name__)
+
+        previous = sys.getprofile()
+        sys.setprofile(watch)
+        try:
+            yield
+        finally:
+            sys.setprofile(previous)
+            for name in handed_back:
+                if name not in self.given:
+                    raise AnswerError(
+                        f"✗ {self.name}: it calls {name}, which does the work that this exercise asks for. Write the "
+                        "steps yourself."
+                    ) from None
+
+    def _difference(self, came: dict[str, Any], expected: dict[str, Any]) -> str:
+        """The first difference between two outcomes as a sentence, or nothing."""
+        for part, value in expected.items():
+            if not part.startswith("argument"):
+                trouble = _difference(came[part], value, "" if part == "output" else f"{part}: ", self.tolerance)
+                if trouble:
+                    return trouble
+        return ""
+
+    def _diagnosis(self, came: dict[str, Any], expected: dict[str, Any], build: Callable[[], list]) -> str:
+        """The sentence of the mistake that leads to the same outcome, or nothing."""
+        for sentence, mistaken in self.mistakes.items():
+            try:
+                outcome = self._outcome(mistaken, build)
+            except Exception:
+                continue
+            if not self._difference(came, outcome) and self._difference(outcome, expected):
+                return f" {sentence}"
+        for name in (part.removeprefix("argument ") for part in came if part.startswith("argument")):
+            if not _difference(came["output"], came[f"argument {name}"], "", 0):
+                return f" This is the argument {name}, unchanged."
+        for part in (part for part in came if part.startswith("gradient")):
+            if _difference(came[part], expected[part], "", self.tolerance):
+                if not came[part].any():
+                    return " No gradient arrives there: is a detach in the way?"
+                if not expected[part].any():
+                    return " A gradient arrives where none should: a detach is missing."
+        return ""
+
+
+_HARD_CODED = " The case before went well: is a number written down that should come from the arguments?"
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _line(answer: Callable, error: Exception) -> str:
+    """The line of the answer that raised an error, as far as it is known."""
+    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    lines = [entry.line for entry in traceback.extract_tb(error.__traceback__) if entry.filename == file]
+    return f", in the line `{lines[-1]}`" if lines and lines[-1] else ""
+
+
+def _from_library(frame: Any) -> bool:
+    path = Path(frame.f_code.co_filename)
+    return _LIBRARY in path.parents and _GRADERS not in path.parents
+
+
+def _leaves(value: Any) -> list[Tensor]:
+    """The floating-point tensors of an output, in order."""
+    if isinstance(value, Tensor):
+        return [value] if value.is_floating_point() else []
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else []
+    return [leaf for part in parts for leaf in _leaves(part)]
+
+
+def _gradients(output: Any, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of a fixed weighted sum of the output, for each leaf; zero where none arrives."""
+    total = sum((leaf * torch.linspace(1, 2, leaf.numel()).view_as(leaf)).sum() for leaf in _leaves(output))
+    if isinstance(total, Tensor) and total.requires_grad:
+        found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    else:
+        found = [None] * len(leaves)
+    pairs = zip(leaves.items(), found, strict=True)
+    return {f"gradient of {name}": torch.zeros_like(leaf) if grad is None else grad for (name, leaf), grad in pairs}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}" if value.ndim else f"{value.item():.5g}"
+    return f"{value:.5g}" if isinstance(value, float) else repr(value)
+
+
+def _kind(x: Tensor) -> str:
+    return "true or false" if x.dtype == torch.bool else "floating point" if x.is_floating_point() else "whole numbers"
+
+
+def _difference(came: Any, expected: Any, where: str, tolerance: float) -> str:
+    """How what came differs from what was expected, as a sentence, or nothing."""
+    if isinstance(expected, Mapping):
+        if not isinstance(came, Mapping) or set(came) != set(expected):
+            return f"{where}a dictionary with {', '.join(map(repr, expected))} was expected; {_shown(came)} came."
+        parts = ((came[key], value, f"{where}[{key!r}] ") for key, value in expected.items())
+        return next(filter(None, (_difference(*part, tolerance) for part in parts)), "")
+    if isinstance(expected, list | tuple):
+        if not isinstance(came, list | tuple) or len(came) != len(expected):
+            return f"{where}{len(expected)} values were expected; {_shown(came)} came."
+        parts = ((*pair, f"{where}value {i}: ") for i, pair in enumerate(zip(came, expected, strict=True), 1))
+        return next(filter(None, (_difference(*part, tolerance) for part in parts)), "")
+    if isinstance(expected, Tensor | int | float) and isinstance(came, Tensor | int | float):
+        return _difference_of_numbers(came, expected, where, tolerance)
+    return "" if came == expected else f"{where}{_shown(came)} came, {_shown(expected)} was expected."
+
+
+def _difference_of_numbers(came: Any, expected: Any, where: str, tolerance: float) -> str:
+    if isinstance(expected, Tensor) and expected.ndim and not isinstance(came, Tensor):
+        return f"{where}a tensor of shape {tuple(expected.shape)} was expected; {_shown(came)} came."
+    came, expected = torch.as_tensor(came), torch.as_tensor(expected)
+    if came.shape != expected.shape:
+        return f"{where}the shape must be {tuple(expected.shape)}; {tuple(came.shape)} came."
+    kinds = _kind(came), _kind(expected)
+    if kinds[0] != kinds[1] and (expected.ndim or "true or false" in kinds):
+        return f"{where}{kinds[1]} was expected; {kinds[0]} came."
+    came, expected = came.detach().double().cpu(), expected.detach().double().cpu()
+    wrong = ~torch.isclose(came, expected, rtol=tolerance, atol=tolerance)
+    if not wrong.any():
+        return ""
+    place = wrong.nonzero()[0]
+    at = f"at [{', '.join(map(str, place.tolist()))}] " if len(place) else ""
+    return f"{where}{at}{came[tuple(place)]:.5g} came, {expected[tuple(place)]:.5g} was expected."
