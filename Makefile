@@ -8,13 +8,14 @@ PARALLEL := -n 2 --dist loadfile
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300
 STRICT := PYTHONPATH=$(CURDIR)/tests/notebooks/guard PYTHONDONTWRITEBYTECODE=1
 
-.PHONY: help lab test test-gpu notebooks margins benchmark clean
+.PHONY: help lab test test-gpu notebooks exercises margins benchmark clean
 
 help:
 	@echo "make lab        open the course in JupyterLab"
 	@echo "make test       run every check: style, library, every notebook (about 16 minutes on two cores)"
 	@echo "make test-gpu   run every notebook and the benchmarks on CUDA"
 	@echo "make notebooks  write addresses and taught code into the notebooks, and run them all again"
+	@echo "make exercises  run the solutions of the exercises again, and make the students' notebooks from them"
 	@echo "make margins    measure every bound in the notebooks over five seeds"
 	@echo "make benchmark  compare speed with established libraries, samplers, quality against time, retrieval (25 minutes)"
 	@echo "make clean      remove the environment and all leftovers"
@@ -26,14 +27,18 @@ test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests $(PARALLEL)
-	$(STRICT) OMP_NUM_THREADS=1 $(BIN)/pytest $(NBVAL) $(PARALLEL) --durations=3 notebooks
+	$(STRICT) OMP_NUM_THREADS=1 $(BIN)/pytest $(NBVAL) $(PARALLEL) --durations=3 notebooks exercises/solutions
 
 test-gpu: .venv/test
-	$(STRICT) VQDIT_DEVICE=cuda $(BIN)/pytest $(NBVAL) notebooks
+	$(STRICT) VQDIT_DEVICE=cuda $(BIN)/pytest $(NBVAL) notebooks exercises/solutions
 	for name in quantizer transformer digits joint; do VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 notebooks: .venv/test
 	$(BIN)/python tests/notebooks/refresh.py
+
+exercises: .venv/test
+	$(BIN)/python tests/notebooks/refresh.py exercises/solutions/*.ipynb
+	$(BIN)/python exercises/generate.py
 
 margins: .venv/test
 	$(BIN)/python tests/notebooks/margins.py
@@ -48,7 +53,7 @@ benchmark: .venv/test
 	touch $@
 
 .venv/test: .venv/course
-	$(BIN)/python -m pip install --quiet --editable ".[course,test,benchmark]"
+	$(BIN)/python -m pip install --quiet --editable ".[course,teach,test,benchmark]"
 	touch $@
 
 clean:

@@ -1,6 +1,7 @@
-"""The tests of notebooks share the code that refreshes them."""
+"""The tests share the code that refreshes notebooks and the code that makes exercises."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "notebooks"))
+TESTS = Path(__file__).parent
+sys.path[:0] = [str(TESTS / "notebooks"), str(TESTS / "exercises"), str(TESTS.parent / "exercises")]

@@ -12,7 +12,7 @@ import vqdit_lite
 from vqdit_lite import doctor, recipes
 from vqdit_lite.__main__ import main
 
-MODULES = [module.name for module in pkgutil.iter_modules(vqdit_lite.__path__, "vqdit_lite.")]
+MODULES = [module.name for module in pkgutil.walk_packages(vqdit_lite.__path__, "vqdit_lite.")]
 
 
 @pytest.fixture(autouse=True)

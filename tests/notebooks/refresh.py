@@ -22,7 +22,6 @@ else:
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SOLUTIONS = sorted((ROOT / "exercises" / "solutions").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
 PICTURE = ROOT / ".github" / "drawn.png"
@@ -160,6 +159,6 @@ def write_readme() -> None:
 
 
 if __name__ == "__main__":
-    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS + SOLUTIONS:
+    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS:
         refresh(notebook)
     write_readme()

@@ -53,6 +53,30 @@ def test_arrows_between_files_point_one_way(module):
             assert all(ORDER.index(target) < ORDER.index(module) for target in targets), ast.unparse(node)
 
 
+def test_graders_stand_apart():
+    """They use what the chapters teach; nothing of the library uses them."""
+    core = {
+        "data",
+        "metrics",
+        "schedule",
+        "quantize",
+        "transformer",
+        "text",
+        "autoencoder",
+        "gaussian",
+        "masked",
+        "multimodal",
+    }
+    for path in (ROOT / "vqdit_lite").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vqdit_lite"):
+                name = node.module.removeprefix("vqdit_lite").strip(".")
+                if path.parent.name == "grade":
+                    assert name == "grade.grader" or ({name} if name else {alias.name for alias in node.names}) <= core
+                else:
+                    assert not name.startswith("grade")
+
+
 def lines_of_code(source):
     """Lines that are neither empty nor a comment nor part of a docstring."""
     documented = set()

@@ -4,7 +4,8 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Grader:
         tensors = {name: x for name, x in zip(names, arguments, strict=False) if isinstance(x, Tensor)}
         leaves = {name: x.requires_grad_() for name, x in tensors.items() if self.gradients and x.is_floating_point()}
         before = {name: x.detach().clone() for name, x in tensors.items()}
-        with torch.random.fork_rng(devices=[]), self._own_work() if watched else _nothing():
+        with torch.random.fork_rng(devices=[]), self._own_work() if watched else nullcontext():
             torch.manual_seed(1)
             output = self.use(function, *arguments)
             if watched and output is None:
@@ -125,9 +126,10 @@ class Grader:
 
         def watch(frame, event, called):
             if event == "call":
-                caller, name = frame.f_back, frame.f_code.co_name
-                if name in self.forbidden or (_from_library(frame) and not _from_library(caller)):
-                    handed_back.append(name)
+                code, caller = frame.f_code, frame.f_back.f_code
+                borrowed = _from_library(code.co_filename) and not _from_library(caller.co_filename)
+                if borrowed or code.co_name in self.forbidden:
+                    handed_back.append(code.co_name)
             elif event == "c_call" and called.__name__ in self.forbidden:
                 handed_back.append(called.__name__)
 
@@ -177,11 +179,6 @@ class Grader:
 _HARD_CODED = " The case before went well: is a number written down that should come from the arguments?"
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
 def _line(answer: Callable, error: Exception) -> str:
     """The line of the answer that raised an error, as far as it is known."""
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
@@ -189,9 +186,9 @@ def _line(answer: Callable, error: Exception) -> str:
     return f", in the line `{lines[-1]}`" if lines and lines[-1] else ""
 
 
-def _from_library(frame: Any) -> bool:
-    path = Path(frame.f_code.co_filename)
-    return _LIBRARY in path.parents and _GRADERS not in path.parents
+@cache
+def _from_library(file: str) -> bool:
+    return _LIBRARY in Path(file).parents and _GRADERS not in Path(file).parents
 
 
 def _leaves(value: Any) -> list[Tensor]:
