@@ -1,6 +1,7 @@
 """How an answer is tried: case by case against the right function, and against the mistakes that people make."""
 
 import inspect
+import reprlib
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -213,11 +214,13 @@ def _gradients(output: Any, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
 def _shown(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)}" if value.ndim else f"{value.item():.5g}"
-    return f"{value:.5g}" if isinstance(value, float) else repr(value)
+    return f"{value:.5g}" if isinstance(value, float) else reprlib.repr(value)
 
 
 def _kind(x: Tensor) -> str:
-    return "true or false" if x.dtype == torch.bool else "floating point" if x.is_floating_point() else "whole numbers"
+    if x.dtype == torch.bool or x.is_complex():
+        return "true or false" if x.dtype == torch.bool else "complex numbers"
+    return "floating point" if x.is_floating_point() else "whole numbers"
 
 
 def _difference(came: Any, expected: Any, where: str, tolerance: float) -> str:
@@ -244,10 +247,10 @@ def _difference_of_numbers(came: Any, expected: Any, where: str, tolerance: floa
     if came.shape != expected.shape:
         return f"{where}the shape must be {tuple(expected.shape)}; {tuple(came.shape)} came."
     kinds = _kind(came), _kind(expected)
-    if kinds[0] != kinds[1] and (expected.ndim or "true or false" in kinds):
+    if kinds[0] != kinds[1] and (expected.ndim or set(kinds) != {"floating point", "whole numbers"}):
         return f"{where}{kinds[1]} was expected; {kinds[0]} came."
     came, expected = came.detach().double().cpu(), expected.detach().double().cpu()
-    wrong = ~torch.isclose(came, expected, rtol=tolerance, atol=tolerance)
+    wrong = ~torch.isclose(came, expected, rtol=tolerance, atol=tolerance, equal_nan=True)  # nan is nobody's truth
     if not wrong.any():
         return ""
     place = wrong.nonzero()[0]

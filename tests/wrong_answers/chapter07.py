@@ -1,0 +1,663 @@
+"""Answers to the exercises of chapter 07: right ones, and wrong ones with words that the grader must find for them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from vqdit_lite.masked import confidence_step as library_step
+from vqdit_lite.metrics import bits_per_token
+from vqdit_lite.schedule import linear
+
+
+class hide:
+    def right_in_two_steps(x0, alpha_bar, u, frozen, mask_id):
+        hidden = (u >= alpha_bar.unsqueeze(1)).logical_and(frozen.logical_not())
+        return x0.masked_fill(hidden, mask_id)
+
+    def right_token_by_token(x0, alpha_bar, u, frozen, mask_id):
+        x = x0.clone()
+        for b, n in torch.cartesian_prod(torch.arange(x.shape[0]), torch.arange(x.shape[1])):
+            if not frozen[b, n] and not u[b, n] < alpha_bar[b]:
+                x[b, n] = mask_id
+        return x
+
+    def right_with_arithmetic(x0, alpha_bar, u, frozen, mask_id):
+        known = ((u - alpha_bar[:, None]) < 0).long().clamp(min=frozen.long())
+        return known * x0 + (1 - known) * mask_id
+
+    def wrong_frozen_forgotten(x0, alpha_bar, u, frozen, mask_id):
+        """Frozen tokens are hidden, too"""
+        return torch.where(u < alpha_bar[:, None], x0, mask_id)
+
+    def wrong_side(x0, alpha_bar, u, frozen, mask_id):
+        """swapped"""
+        return torch.where((u < alpha_bar[:, None]) & ~frozen, mask_id, x0)
+
+    def wrong_noise_for_signal(x0, alpha_bar, u, frozen, mask_id):
+        """where its own u lies below"""
+        return torch.where((u < 1 - alpha_bar[:, None]) & ~frozen, mask_id, x0)
+
+    def wrong_one_number_a_row(x0, alpha_bar, u, frozen, mask_id):
+        """on its own"""
+        known = (u[:, 0] < alpha_bar)[:, None].expand_as(x0)
+        return torch.where(known | frozen, x0, mask_id)
+
+    def wrong_axis(x0, alpha_bar, u, frozen, mask_id):
+        """run along the tokens"""
+        return torch.where((u < alpha_bar) | frozen, x0, mask_id)
+
+    def wrong_signal(x0, alpha_bar, u, frozen, mask_id):
+        """√ᾱ"""
+        return torch.where((u**2 < alpha_bar[:, None]) | frozen, x0, mask_id)
+
+    def wrong_where_turned_round(x0, alpha_bar, u, frozen, mask_id):
+        """exchanged"""
+        return torch.where((u < alpha_bar[:, None]) | frozen, mask_id, x0)
+
+    def wrong_only_the_frozen(x0, alpha_bar, u, frozen, mask_id):
+        """ones that stay"""
+        return torch.where((u >= alpha_bar[:, None]) & frozen, mask_id, x0)
+
+    def wrong_in_place(x0, alpha_bar, u, frozen, mask_id):
+        """in place"""
+        x0[(u >= alpha_bar[:, None]) & ~frozen] = mask_id
+        return x0
+
+    def wrong_mask_of_five_tokens(x0, alpha_bar, u, frozen, mask_id):
+        """number written down"""
+        return torch.where((u < alpha_bar.view(-1, 1).expand(-1, 5)) | frozen, x0, mask_id)
+
+    def wrong_frozen_only_if_known(x0, alpha_bar, u, frozen, mask_id):
+        return torch.where((u < alpha_bar[:, None]) & frozen, x0, mask_id)
+
+    def wrong_numbers_of_its_own(x0, alpha_bar, u, frozen, mask_id):
+        return torch.where((torch.rand(x0.shape) < alpha_bar[:, None]) | frozen, x0, mask_id)
+
+
+class fill_chance:
+    def right_with_what_comes_back(now, then, rho):
+        return (then - now + rho * now) / (1 - now)
+
+    def right_by_the_hidden(now, then, rho):
+        hidden, hidden_then = 1 - now, 1 - then
+        return 1 - (hidden_then - rho * now) / hidden
+
+    def right_step_by_step(now, then, rho):
+        steps = zip(now.tolist(), then.tolist(), rho.tolist(), strict=True)
+        return torch.tensor([(b - a * (1 - r)) / (1 - a) for a, b, r in steps])
+
+    def wrong_denominator_forgotten(now, then, rho):
+        """*all* tokens"""
+        return then - now + rho * now
+
+    def wrong_hidden_at_the_end(now, then, rho):
+        """hidden at its start"""
+        return (then - now + now * rho) / (1 - then)
+
+    def wrong_known_at_the_end(now, then, rho):
+        """*known* in the end"""
+        return 1 - (1 - rho) * now / then
+
+    def wrong_stays(now, then, rho):
+        """*stay* hidden"""
+        return 1 - (then - (1 - rho) * now) / (1 - now)
+
+    def wrong_sign(now, then, rho):
+        """the larger of the two"""
+        return (now - rho * now - then) / (1 - now)
+
+    def wrong_nothing_hidden_again(now, then, rho):
+        """ρ is missing"""
+        return (then - now).div(1 - now)
+
+    def wrong_alpha_for_rho(now, then, rho):
+        """belongs to ᾱ(t)"""
+        return (then - now - rho * then) / (1 - now)
+
+    def wrong_share_of_all(now, then, rho):
+        """share of the *known*"""
+        return (then + rho - now) / (1 - now)
+
+    def wrong_other_way(now, then, rho):
+        """It must be added"""
+        return (then - now - rho * now) / (1 - now)
+
+    def wrong_hidden_after_hiding(now, then, rho):
+        """when the step began"""
+        kept = now - rho * now
+        return (then - kept) / (1 - kept)
+
+    def wrong_rho_stays(now, then, rho):
+        """exchanged"""
+        return (then - now * rho) / (1 - now)
+
+    def wrong_ratio_of_times(now, then, rho):
+        return 1 - (1 - then) / (1 - now)
+
+    def wrong_rho_of_the_chance(now, then, rho):
+        return (1 - rho) * (then - now) / (1 - now)
+
+
+class bits_per_character:
+    def right_with_log2_of_e(nats, lengths):
+        return math.log2(math.e) * float(nats.sum()) / int(lengths.sum())
+
+    def right_with_means(nats, lengths):
+        return nats.mean() / (lengths.double().mean() * math.log(2))
+
+    def right_as_a_weighted_mean(nats, lengths):
+        weights = lengths / lengths.sum()
+        return (weights * (nats / lengths)).sum() / torch.log(torch.tensor(2.0))
+
+    def wrong_nats(nats, lengths):
+        """These are nats"""
+        return (nats.mean() / lengths.float().mean()).item()
+
+    def wrong_times_log_2(nats, lengths):
+        """multiplies"""
+        return math.log(2) * nats.sum() / lengths.sum()
+
+    def wrong_mean_of_quotients(nats, lengths):
+        """own quotient"""
+        return sum(a / b / math.log(2) for a, b in zip(nats, lengths, strict=True)) / len(nats)
+
+    def wrong_one_for_each(nats, lengths):
+        """One number is asked for"""
+        return nats / (lengths * math.log(2))
+
+    def wrong_padding(nats, lengths):
+        """padding"""
+        return nats.sum() / (len(nats) * lengths.max()) / math.log(2)
+
+    def wrong_sum_and_mean(nats, lengths):
+        """Sum and mean are mixed"""
+        return nats.sum().item() / (lengths.double().mean().item() * math.log(2))
+
+    def wrong_bits_of_a_text(nats, lengths):
+        """per text"""
+        return nats.mean().item() / math.log(2)
+
+    def wrong_logarithm_of_a_logarithm(nats, lengths):
+        """logarithms already"""
+        return torch.log2(nats).mean() / lengths.float().mean()
+
+    def wrong_perplexity(nats, lengths):
+        """perplexity"""
+        return (nats.sum() / lengths.sum()).exp()
+
+    def wrong_overflow(nats, lengths):
+        """more than a float can hold"""
+        return -torch.log2(torch.exp(-nats)).sum() / lengths.sum()
+
+    def wrong_end_forgotten(nats, lengths):
+        return nats.sum() / (lengths - 1).sum() / math.log(2)
+
+    def wrong_hands_back(nats, lengths):
+        """calls bits_per_token"""
+        return bits_per_token(nats, lengths.float().mean().item())
+
+
+class masked_bound:
+    def right_with_gather(logits, x0, x_t, alpha_bar, slope, mask_id):
+        p = logits.softmax(-1).gather(-1, x0.unsqueeze(-1)).squeeze(-1)
+        return (slope / (1 - alpha_bar)) * ((x_t == mask_id) * p.log()).sum(-1)
+
+    def right_row_by_row(logits, x0, x_t, alpha_bar, slope, mask_id):
+        totals = []
+        for b in range(len(x0)):
+            hidden = x_t[b] == mask_id
+            cost = F.cross_entropy(logits[b][hidden], x0[b][hidden], reduction="sum")
+            totals.append(slope[b] / (alpha_bar[b] - 1) * cost)
+        return torch.stack(totals)
+
+    def right_with_logsumexp(logits, x0, x_t, alpha_bar, slope, mask_id):
+        chosen = (logits * F.one_hot(x0, logits.shape[-1])).sum(-1)
+        surprise = logits.logsumexp(-1) - chosen
+        weights = (x_t != x0) * (-slope / (1 - alpha_bar))[:, None]
+        return torch.einsum("bn,bn->b", weights, surprise)
+
+    def wrong_all_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """only hidden tokens"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * p.log().sum(1)
+
+    def wrong_known_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """other way round"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (p.log() * (x_t != mask_id)).sum(1)
+
+    def wrong_mean_over_hidden(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """mean over the hidden"""
+        hidden = (x_t == mask_id).float()
+        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (log_p * hidden).sum(1) / hidden.sum(1)
+
+    def wrong_mean_over_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """mean over the tokens"""
+        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * log_p.masked_fill(x_t != mask_id, 0).mean(1)
+
+    def wrong_no_weight(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """weight w(t) of (7.5) is missing"""
+        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return -log_p.masked_fill(x_t != mask_id, 0).sum(1)
+
+    def wrong_sign_of_the_slope(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """sign is wrong"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_weight_of_the_line(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """lacks the slope"""
+        t = 1 - alpha_bar
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (surprise * (x_t == mask_id)).sum(1) / t
+
+    def wrong_no_logarithm(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """derivative of a *logarithm*"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_known_share(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """*hidden* share"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope / alpha_bar * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_base(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """These are bits"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (p.log2() * (x_t == mask_id)).sum(1)
+
+    def wrong_no_softmax(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """log_softmax"""
+        chosen = logits.gather(-1, x0[..., None])[..., 0]
+        return -(-slope / (1 - alpha_bar)) * (chosen * (x_t == mask_id)).sum(1)
+
+    def wrong_values(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """what x0 says"""
+        surest = logits.log_softmax(-1).amax(-1)
+        return slope / (1 - alpha_bar) * (surest * (x_t == mask_id)).sum(1)
+
+    def wrong_one_number(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """mean over the batch"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (-slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)).mean()
+
+    def wrong_axis(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """wrong axis"""
+        log_p = F.log_softmax(logits, 1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (log_p * (x_t == mask_id)).sum(1)
+
+    def wrong_not_added_up(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """for each token"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (slope / (alpha_bar - 1)).unsqueeze(1) * surprise * (x_t == mask_id)
+
+    def wrong_all_rows_at_once(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """each row got the total"""
+        hidden = x_t == mask_id
+        return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden], reduction="sum")
+
+    def wrong_share_of_the_noise(logits, x0, x_t, alpha_bar, slope, mask_id):
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope / (1 - alpha_bar).sqrt() * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_capped(logits, x0, x_t, alpha_bar, slope, mask_id):
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (-slope / (1 - alpha_bar)).clamp(max=2) * (surprise * (x_t == mask_id)).sum(1)
+
+
+class confidence_step:
+    def right_with_a_threshold(x, drawn, mask_id, confidence, left):
+        confidence = torch.where(x == mask_id, confidence, torch.inf)
+        ladder = torch.cat([confidence.sort(1).values, torch.full((len(x), 1), torch.inf)], 1)
+        threshold = ladder.gather(1, left[:, None])  # (B, 1) the lowest that is filled in
+        return torch.where((confidence >= threshold) & (x == mask_id), drawn, x)
+
+    def right_row_by_row(x, drawn, mask_id, confidence, left):
+        x = x.clone()
+        for b in range(len(x)):
+            places = (x[b] == mask_id).nonzero()[:, 0]
+            surest = places[confidence[b, places].argsort(descending=True)]
+            chosen = surest[: len(places) - int(left[b])]
+            x[b, chosen] = drawn[b, chosen]
+        return x
+
+    def right_counting_the_less_sure(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        less_sure = (confidence[:, None] < confidence[:, :, None]) & hidden[:, None]  # (B, N, N)
+        return torch.where(hidden & (less_sure.sum(2) >= left[:, None]), drawn, x)
+
+    def right_by_scattering(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        order = confidence.masked_fill(~hidden, torch.inf).argsort(1)
+        rank = torch.empty_like(order).scatter_(1, order, torch.arange(x.shape[1]).expand_as(x))
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_least_sure(x, drawn, mask_id, confidence, left):
+        """The least sure"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_known_take_part(x, drawn, mask_id, confidence, left):
+        """take part"""
+        rank = torch.empty_like(x)
+        for b in range(len(x)):
+            rank[b, confidence[b].argsort()] = torch.arange(x.shape[1])
+        return torch.where((x == mask_id) & (rank >= left[:, None]), drawn, x)
+
+    def wrong_end_of_the_scale(x, drawn, mask_id, confidence, left):
+        """ranked below all others"""
+        hidden = x == mask_id
+        rank = torch.where(hidden, confidence, -1e9).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_zero_for_known(x, drawn, mask_id, confidence, left):
+        """may lie below 0"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, 0).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_known_overwritten(x, drawn, mask_id, confidence, left):
+        """overwritten by what was drawn"""
+        rank = torch.where(x == mask_id, confidence, torch.inf).argsort(1).argsort(1)
+        return torch.where(rank < left[:, None], mask_id, drawn)
+
+    def wrong_all_hidden_again(x, drawn, mask_id, confidence, left):
+        """treated like hidden ones"""
+        return torch.where(confidence.argsort(1).argsort(1) < left[:, None], mask_id, drawn)
+
+    def wrong_one_too_few(x, drawn, mask_id, confidence, left):
+        """One too few"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
+        return torch.where(hidden & (rank > left[:, None]), drawn, x)
+
+    def wrong_number_filled_in(x, drawn, mask_id, confidence, left):
+        """*remain hidden*"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True).argsort(1)
+        return torch.where(hidden & (rank < left[:, None]), drawn, x)
+
+    def wrong_columns(x, drawn, mask_id, confidence, left):
+        """axis 1"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, torch.inf).T.argsort(1).argsort(1).T
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_one_argsort(x, drawn, mask_id, confidence, left):
+        """not the rank"""
+        hidden = x == mask_id
+        rank = torch.argsort(torch.where(hidden, confidence, torch.inf), dim=1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_all_rows_together(x, drawn, mask_id, confidence, left):
+        """ranked together"""
+        hidden = x == mask_id
+        count = int(hidden.sum() - left.sum())
+        surest = confidence.masked_fill(~hidden, -torch.inf).flatten().topk(count).indices
+        result = x.clone().flatten()
+        result[surest] = drawn.flatten()[surest]
+        return result.view_as(x)
+
+    def wrong_left_of_the_first(x, drawn, mask_id, confidence, left):
+        """Every row"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[0]), drawn, x)
+
+    def wrong_first_come(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        return torch.where(hidden & (hidden.cumsum(1) > left[:, None]), drawn, x)
+
+    def wrong_hands_back(x, drawn, mask_id, confidence, left):
+        """calls confidence_step"""
+        return library_step(x, drawn, mask_id, confidence, left)
+
+
+class confidences:
+    def right_with_the_loop(p, u, times, randomness):
+        rows = []
+        for step in range(len(p)):
+            gumbel = -torch.log(-torch.log(u[step]))
+            rows.append(torch.log(p[step]) + randomness * times[step + 1] * gumbel)
+        return torch.stack(rows)
+
+    def right_with_einsum(p, u, times, randomness):
+        noise = u.log().neg().log()
+        return p.log() - randomness * torch.einsum("s,sn->sn", times[1:], noise)
+
+    def right_with_one_logarithm(p, u, times, randomness):
+        scale = (randomness * times)[1:].unsqueeze(1)
+        return (p / (-u.log()) ** scale).log()
+
+    def wrong_untouched(p, u, times, randomness):
+        """Both mistakes"""
+        rows = []
+        for step in range(len(p)):
+            gumbel = -torch.log(-torch.log(u[step]))
+            randomness = randomness * times[step + 1]
+            rows.append(p[step] + randomness * gumbel)
+        return torch.stack(rows)
+
+    def wrong_still_compounds(p, u, times, randomness):
+        """fades too early"""
+        rows = []
+        for noise, then, chance in zip(u, times[1:], p, strict=True):
+            randomness = randomness * then
+            rows.append(chance.log() - randomness * (-noise.log()).log())
+        return torch.stack(rows)
+
+    def wrong_still_probabilities(p, u, times, randomness):
+        """has its logarithm"""
+        return p - randomness * times[1:].unsqueeze(1) * (-u.log()).log()
+
+    def wrong_time(p, u, times, randomness):
+        """This is t, the time"""
+        gumbel = -torch.log(-torch.log(u))
+        return torch.stack([a.log() + randomness * t * g for a, t, g in zip(p, times[:-1], gumbel, strict=True)])
+
+    def wrong_compounds_with_the_start(p, u, times, randomness):
+        """pile up"""
+        rows = []
+        for step in range(len(p)):
+            randomness = randomness * times[step]
+            rows.append(p[step].log() - randomness * (-u[step].log()).log())
+        return torch.stack(rows)
+
+    def wrong_direction(p, u, times, randomness):
+        """strongest at the start"""
+        done = 1 - times[1:]
+        return p.log() - randomness * done[:, None] * (-u.log()).log()
+
+    def wrong_never_fades(p, u, times, randomness):
+        """does not fade"""
+        return p.log() + randomness * -(-u.log()).log()
+
+    def wrong_counts_steps(p, u, times, randomness):
+        """counts steps"""
+        shares = torch.linspace(1, 0, len(times))[1:]
+        return p.log() - randomness * shares[:, None] * (-u.log()).log()
+
+    def wrong_sign_of_the_noise(p, u, times, randomness):
+        """adds it"""
+        return p.log() + randomness * times[1:, None] * torch.log(-torch.log(u))
+
+    def wrong_uniform_noise(p, u, times, randomness):
+        """Gumbel noise first"""
+        return torch.log(p) + times[1:].view(-1, 1) * randomness * u
+
+    def wrong_exponential_noise(p, u, times, randomness):
+        """twice"""
+        return torch.log(p) + times[1:].view(-1, 1) * randomness * -torch.log(u)
+
+    def wrong_no_randomness(p, u, times, randomness):
+        """`randomness` itself"""
+        return p.log() - times[1:, None] * (-u.log()).log()
+
+    def wrong_surprise(p, u, times, randomness):
+        """the surprise"""
+        return -torch.log(p) - randomness * times[1:, None] * (-u.log()).log()
+
+    def wrong_root_of_time(p, u, times, randomness):
+        return p.log() - randomness * times[1:, None].sqrt() * (-u.log()).log()
+
+    def wrong_mixture(p, u, times, randomness):
+        scale = randomness * times[1:, None]
+        return (1 - scale) * p.log() - scale * (-u.log()).log()
+
+
+class pair_error:
+    def right_with_both_tables(denoiser, x, place, mask_id):
+        alone = denoiser(x.view(1, -1)).softmax(-1)[0]
+        error = torch.zeros(len(x))
+        for j in range(len(x)):
+            if j == place or x[j] != mask_id:
+                continue
+            at_once, in_turn = torch.outer(alone[place], alone[j]), torch.zeros(mask_id, mask_id)
+            for a in range(mask_id):
+                y = x.clone()
+                y[place] = a
+                in_turn[a] = alone[place, a] * denoiser(y[None]).softmax(-1)[0, j]
+            error[j] = (in_turn - at_once).abs().sum() / 2
+        return error
+
+    def right_with_one_batch(denoiser, x, place, mask_id):
+        ids = x.repeat(mask_id + 1, 1)  # the last row stays as it is
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        gaps = 0.5 * torch.linalg.vector_norm(p[:-1] - p[-1], ord=1, dim=-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return torch.einsum("v,vn->n", p[-1, place], gaps) * hidden
+
+    def right_with_what_is_too_much(denoiser, x, place, mask_id):
+        alone = F.softmax(denoiser(x[None]), -1)[0]
+        error = torch.zeros(len(x), dtype=alone.dtype)
+        for a, chance in enumerate(alone[place]):
+            y = x.index_fill(0, torch.tensor(place), a)
+            error += chance * (F.softmax(denoiser(y[None]), -1)[0] - alone).clamp(min=0).sum(1)
+        error[x != mask_id] = 0
+        error[place] = 0
+        return error
+
+    def wrong_place_counted(denoiser, x, place, mask_id):
+        """no pair with itself"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * (x == mask_id)
+
+    def wrong_known_counted(denoiser, x, place, mask_id):
+        """Known tokens are counted"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        error = p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2
+        error[place] = 0
+        return error
+
+    def wrong_all_counted(denoiser, x, place, mask_id):
+        """entries of 0"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        return p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2
+
+    def wrong_half_forgotten(denoiser, x, place, mask_id):
+        """*half*"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1)) * hidden
+
+    def wrong_all_values_alike(denoiser, x, place, mask_id):
+        """count alike"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[:-1] - p[-1]).abs().sum(-1).mean(0) / 2 * hidden
+
+    def wrong_likeliest_value(denoiser, x, place, mask_id):
+        """likeliest"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        y = x.clone()
+        y[place] = alone[place].argmax()
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (denoiser(y[None])[0].softmax(-1) - alone).abs().sum(1) / 2 * hidden
+
+    def wrong_averaged_first(denoiser, x, place, mask_id):
+        """cancel"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (torch.tensordot(p[-1, place], p[:-1] - p[-1], 1)).abs().sum(-1) / 2 * hidden
+
+    def wrong_squares(denoiser, x, place, mask_id):
+        """squared"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).pow(2).sum(-1)) / 2 * hidden
+
+    def wrong_mean_over_values(denoiser, x, place, mask_id):
+        """half of a sum"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().mean(-1)) * hidden
+
+    def wrong_in_place(denoiser, x, place, mask_id):
+        """in place"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        error = torch.zeros(len(x)).double()
+        for a in range(mask_id):
+            x[place] = a
+            error += alone[place, a] * (denoiser(x[None])[0].softmax(-1) - alone).abs().sum(1) / 2
+        return error * (x == mask_id)
+
+    def wrong_three_values(denoiser, x, place, mask_id):
+        """number written down"""
+        ids = x.repeat(3, 1)
+        ids[:, place] = torch.arange(3)
+        alone, after = denoiser(x[None])[0].softmax(-1), denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (alone[place] @ (after - alone).abs().sum(-1)) / 2 * hidden
+
+    def wrong_largest_difference(denoiser, x, place, mask_id):
+        """differences of all values"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().amax(-1)) * hidden
+
+    def wrong_left_out(denoiser, x, place, mask_id):
+        """not be left out"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2)[hidden]
+
+    def wrong_mutual_information(denoiser, x, place, mask_id):
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1).clamp(min=1e-12)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return p[-1, place] @ (p[:-1] * (p[:-1] / p[-1]).log()).sum(-1) * hidden
+
+    def wrong_one_pass_only(denoiser, x, place, mask_id):
+        p = denoiser(x[None])[0].softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[place] - p).abs().sum(-1) / 2 * hidden
+
+    def wrong_hands_over_to_a_schedule(denoiser, x, place, mask_id):
+        """calls"""
+        return linear().signal(x / mask_id)

@@ -1,0 +1,634 @@
+"""Graders of chapter 04, reverse diffusion."""
+
+import math
+from itertools import pairwise
+
+import torch
+
+from vqdit_lite.grade.grader import Grader
+
+# ---------------------------------------------------------------- from_v
+
+
+def _from_v(v, x_t, alpha_bar):
+    a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    return a * x_t - sigma * v, sigma * x_t + a * v
+
+
+def _from_v_with(v, x_t, a, sigma):
+    return a * x_t - sigma * v, sigma * x_t + a * v
+
+
+def _from_v_x0_sign(v, x_t, alpha_bar):
+    a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    return a * x_t + sigma * v, sigma * x_t + a * v
+
+
+def _from_v_eps_sign(v, x_t, alpha_bar):
+    a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    return a * x_t - sigma * v, a * v - sigma * x_t
+
+
+def _from_v_eps_minus_v(v, x_t, alpha_bar):
+    a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    return a * x_t - sigma * v, sigma * x_t - a * v
+
+
+def _from_v_as_eps(v, x_t, alpha_bar):
+    return (x_t - (1 - alpha_bar).sqrt() * v) / alpha_bar.sqrt(), v.clone()
+
+
+def _from_v_as_flow(v, x_t, alpha_bar):
+    a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    return (x_t - sigma * v) / (a + sigma), (x_t + a * v) / (a + sigma)
+
+
+from_v = Grader(
+    "from_v",
+    _from_v,
+    {
+        "points, one ᾱ": lambda: [torch.randn(5, 2), torch.randn(5, 2), torch.tensor(0.3)],
+        "pictures, an ᾱ for each": lambda: [
+            torch.randn(3, 1, 4, 4),
+            torch.randn(3, 1, 4, 4),
+            torch.tensor([0.1, 0.5, 0.95]).view(3, 1, 1, 1),
+        ],
+        "noise alone and data alone": lambda: [
+            torch.randn(2, 6),
+            torch.randn(2, 6),
+            torch.tensor([[0.0], [1.0]]),
+        ],
+    },
+    {
+        "eps is right; x0 has a wrong sign. Try it on pure noise, ᾱ = 0: there v is -x0.": _from_v_x0_sign,
+        "x0 is right; eps has a wrong sign. Try it on pure noise, ᾱ = 0: there x_t is eps itself.": _from_v_eps_sign,
+        "x0 is right; eps has a wrong sign. Try it without noise, ᾱ = 1: there v is eps itself.": _from_v_eps_minus_v,
+        "Both have a wrong sign: this fits a velocity that points the other way. Which term of v carries the minus "
+        "in (4.7)?": lambda v, x_t, alpha_bar: _from_v(-v, x_t, alpha_bar),
+        "ᾱ and 1 - ᾱ are variances; signal and noise are their square roots.": (
+            lambda v, x_t, alpha_bar: _from_v_with(v, x_t, alpha_bar, 1 - alpha_bar)
+        ),
+        "The noise is not one minus the signal. Their *squares* add up to 1.": (
+            lambda v, x_t, alpha_bar: _from_v_with(v, x_t, alpha_bar.sqrt(), 1 - alpha_bar.sqrt())
+        ),
+        "Signal and noise are exchanged: ᾱ is the share of the signal.": (
+            lambda v, x_t, alpha_bar: _from_v(v, x_t, 1 - alpha_bar)
+        ),
+        "The order is: first x0, then eps.": lambda v, x_t, alpha_bar: _from_v(v, x_t, alpha_bar)[::-1],
+        "This reads v as if it were eps.": _from_v_as_eps,
+        "This reads v as the velocity of the straight line, the target flow of (4.7).": _from_v_as_flow,
+    },
+)
+
+# ---------------------------------------------------------------- guide
+
+
+def _guide(outputs, scale):
+    free, label = outputs.chunk(2)
+    return free + scale * (label - free)
+
+
+def _guide_label_start(outputs, scale):
+    free, label = outputs.chunk(2)
+    return label + scale * (label - free)
+
+
+def _guide_exchanged(outputs, scale):
+    label, free = outputs.chunk(2)
+    return free + scale * (label - free)
+
+
+def _guide_backwards(outputs, scale):
+    free, label = outputs.chunk(2)
+    return free - scale * (label - free)
+
+
+def _guide_sum(outputs, scale):
+    free, label = outputs.chunk(2)
+    return free + scale * label
+
+
+def _guide_every_other(outputs, scale):
+    free, label = outputs[::2], outputs[1::2]
+    return free + scale * (label - free)
+
+
+def _guide_last_axis(outputs, scale):
+    free, label = outputs.chunk(2, dim=-1)
+    return free + scale * (label - free)
+
+
+guide = Grader(
+    "guide",
+    _guide,
+    {
+        "s = 3": lambda: [torch.randn(8, 2), 3.0],
+        "s = 1, the label and nothing else": lambda: [torch.randn(6, 3), 1.0],
+        "s = 0, the label is ignored": lambda: [torch.randn(4, 5, 2), 0.0],
+        "s = 1.5, pictures": lambda: [torch.randn(4, 3, 5, 5), 1.5],
+        "a batch of one": lambda: [torch.randn(2, 7), 2.0],
+    },
+    {
+        "Off by one: this starts from what is said *with* the label. Then s = 0 is the label alone, and s = 1 is "
+        "already too much.": _guide_label_start,
+        "Off by one: s = 1 must be the label and nothing else; here it is s = 2.": (
+            lambda outputs, scale: _guide(outputs, scale - 1)
+        ),
+        "The roles are exchanged, so samples are pushed away from the label. The first B rows are those without it; "
+        "s = 1 must give what is said with it.": _guide_exchanged,
+        "This goes the wrong way: the difference points from free to label.": _guide_backwards,
+        "This adds the label's answer itself; (4.16) adds the *difference* that the label makes.": _guide_sum,
+        "This takes every other row. The first half of the rows is without the label, the second half with it.": (
+            _guide_every_other
+        ),
+        "The halves are halves of the batch, the first axis; this cuts the last one.": _guide_last_axis,
+        "This is the answer with the label alone; the scale has no effect.": lambda outputs, scale: outputs.chunk(2)[1],
+    },
+)
+
+# ---------------------------------------------------------------- posterior
+
+
+def _posterior(x0, x_t, alpha_bar, alpha_bar_then):
+    return _posterior_with(x0, x_t, alpha_bar, alpha_bar_then, alpha_bar / alpha_bar_then)
+
+
+def _posterior_with(x0, x_t, alpha_bar, alpha_bar_then, alpha):
+    """With an alpha of the step that may be wrong."""
+    weight_x0 = alpha_bar_then.sqrt() * (1 - alpha) / (1 - alpha_bar)
+    weight_x_t = alpha.sqrt() * (1 - alpha_bar_then) / (1 - alpha_bar)
+    return weight_x0 * x0 + weight_x_t * x_t, (1 - alpha) * (1 - alpha_bar_then) / (1 - alpha_bar)
+
+
+def _posterior_no_roots(x0, x_t, alpha_bar, alpha_bar_then):
+    alpha = alpha_bar / alpha_bar_then
+    mean = alpha_bar_then * (1 - alpha) * x0 + alpha * (1 - alpha_bar_then) * x_t
+    return mean / (1 - alpha_bar), _posterior(x0, x_t, alpha_bar, alpha_bar_then)[1]
+
+
+def _posterior_signal_of_now(x0, x_t, alpha_bar, alpha_bar_then):
+    mean, var = _posterior(alpha_bar.sqrt() / alpha_bar_then.sqrt() * x0, x_t, alpha_bar, alpha_bar_then)
+    return mean, var
+
+
+def _posterior_noises_for_variances(x0, x_t, alpha_bar, alpha_bar_then):
+    """sigma'/sigma where their squares belong."""
+    alpha, ratio = alpha_bar / alpha_bar_then, ((1 - alpha_bar_then) / (1 - alpha_bar)).sqrt()
+    weight_x0 = alpha_bar_then.sqrt() * (1 - alpha) / (1 - alpha_bar).sqrt()
+    return weight_x0 * x0 + alpha.sqrt() * ratio * x_t, ratio * (1 - alpha)
+
+
+def _posterior_mean_only(change):
+    """The right mean, and another variance."""
+
+    def answer(x0, x_t, alpha_bar, alpha_bar_then):
+        mean, var = _posterior(x0, x_t, alpha_bar, alpha_bar_then)
+        return mean, change(var, alpha_bar, alpha_bar_then)
+
+    return answer
+
+
+def _posterior_exchanged_weights(x0, x_t, alpha_bar, alpha_bar_then):
+    return _posterior(x_t, x0, alpha_bar, alpha_bar_then)
+
+
+def _step_back(batch, dim, then=None):
+    """Arguments of a step from any ᾱ to a larger one."""
+    alpha_bar = 0.05 + 0.6 * torch.rand(batch, 1)
+    later = alpha_bar + (1 - alpha_bar) * (0.2 + 0.6 * torch.rand(batch, 1))
+    later = later if then is None else torch.full_like(later, then)
+    return [torch.randn(batch, dim), torch.randn(batch, dim), alpha_bar, later]
+
+
+posterior = Grader(
+    "posterior",
+    _posterior,
+    {
+        "four points": lambda: _step_back(4, 2),
+        "more features": lambda: _step_back(3, 7),
+        "the last step, to ᾱ' = 1": lambda: _step_back(5, 3, then=1.0),
+        "a batch of one": lambda: _step_back(1, 4),
+    },
+    {
+        "The mean is right. The second value is the standard deviation; the variance was asked for.": (
+            _posterior_mean_only(lambda var, now, then: var.sqrt())
+        ),
+        "The mean is right. The second value is the variance that the step *forward* adds; x0 is known as well, and "
+        "that narrows it.": _posterior_mean_only(lambda var, now, then: 1 - now / then),
+        "The mean is right. The second value is the variance of x_t' when only x0 is known; x_t is known as well, and "
+        "that narrows it.": _posterior_mean_only(lambda var, now, then: 1 - then),
+        "ᾱ, the signal that is left of *all* steps up to t, stands where that of the one step from t' to t belongs.": (
+            lambda x0, x_t, now, then: _posterior_with(x0, x_t, now, then, now)
+        ),
+        "The signal shrinks by a *factor* from t' to t; here a difference of two ᾱ stands in its place.": (
+            lambda x0, x_t, now, then: _posterior_with(x0, x_t, now, then, 1 - then + now)
+        ),
+        "The two times are exchanged: alpha_bar belongs to t, and alpha_bar_then, which is larger, to t'.": (
+            lambda x0, x_t, now, then: _posterior(x0, x_t, then, now)
+        ),
+        "The variance is right. In the mean, x0 is multiplied by the signal of t; (4.3) has the signal of t' there, as "
+        "x_t' is sought.": _posterior_signal_of_now,
+        "The variance is right. In the mean, a' and a / a' are roots: variances scale by ᾱ, values by its root.": (
+            _posterior_no_roots
+        ),
+        "Standard deviations stand where (4.2) and (4.3) have their squares: σ² is 1 - ᾱ itself.": (
+            _posterior_noises_for_variances
+        ),
+        "The weights of x0 and x_t are exchanged: the shorter the step, the more counts x_t.": (
+            _posterior_exchanged_weights
+        ),
+    },
+)
+
+# ---------------------------------------------------------------- who_is_meant
+
+
+def _closeness(x_t, points, alpha_bar):
+    gaps = x_t.double()[:, None] - alpha_bar.double().sqrt() * points.double()  # (B, M, D)
+    return -gaps.square().sum(-1) / (2 * (1 - alpha_bar.double()))
+
+
+def _in_question(labels, asked):
+    return (labels == asked[:, None]) | (asked[:, None] < 0)
+
+
+def _meant(closeness, labels, asked, axis=1):
+    return closeness.masked_fill(~_in_question(labels, asked), -torch.inf).softmax(axis).float()
+
+
+def _who_is_meant(x_t, points, labels, asked, alpha_bar):
+    return _meant(_closeness(x_t, points, alpha_bar), labels, asked)
+
+
+def _meant_scaled(factor):
+    """With a closeness that is a multiple of the right one."""
+    return lambda x_t, points, labels, asked, alpha_bar: _meant(
+        _closeness(x_t, points, alpha_bar) * factor(alpha_bar), labels, asked
+    )
+
+
+def _meant_of(gaps):
+    """With other distances squared."""
+    return lambda x_t, points, labels, asked, alpha_bar: _meant(
+        -gaps(x_t, points, alpha_bar) / (2 * (1 - alpha_bar)), labels, asked
+    )
+
+
+def _meant_masked_late(x_t, points, labels, asked, alpha_bar):
+    return (_closeness(x_t, points, alpha_bar).softmax(1) * _in_question(labels, asked)).float()
+
+
+def _meant_masked_with_zero(x_t, points, labels, asked, alpha_bar):
+    return (_closeness(x_t, points, alpha_bar) * _in_question(labels, asked)).softmax(1).float()
+
+
+def _meant_wrong_axis(x_t, points, labels, asked, alpha_bar):
+    return _meant(_closeness(x_t, points, alpha_bar), labels, asked, axis=0)
+
+
+def _meant_by_all(x_t, points, labels, asked, alpha_bar):
+    return _closeness(x_t, points, alpha_bar).softmax(1).float()
+
+
+def _meant_not(x_t, points, labels, asked, alpha_bar):
+    closeness = _closeness(x_t, points, alpha_bar)
+    return closeness.masked_fill(_in_question(labels, asked), -torch.inf).softmax(1).float()
+
+
+def _meant_guess(x_t, points, labels, asked, alpha_bar):
+    return _who_is_meant(x_t, points, labels, asked, alpha_bar) @ points
+
+
+def _question(count, dim, asked, labels, alpha_bar):
+    return [
+        torch.randn(len(asked), dim) * count,
+        torch.randn(len(labels), dim),
+        torch.tensor(labels),
+        torch.tensor(asked),
+        torch.tensor(alpha_bar),
+    ]
+
+
+who_is_meant = Grader(
+    "who_is_meant",
+    _who_is_meant,
+    {
+        "three labels": lambda: _question(1, 2, [0, 1, 2, 0, 1], [0, 1, 2, 2, 0, 1, 0], 0.4),
+        "no label (-1) in some rows": lambda: _question(1, 5, [-1, 1, -1, 0], [0, 1, 1, 0, 1, 0], 0.2),
+        "little noise, where it can end in 0 / 0": lambda: _question(4, 3, [1, 0, -1], [1, 0, 0, 1, 2], 0.99),
+        "one point of that label": lambda: _question(1, 4, [3, 3], [0, 3, 1, 2], 0.7),
+        "one row, nothing but noise": lambda: _question(1, 3, [1], [1, 0, 1, 1, 0], 0.0),
+    },
+    {
+        "The softmax runs over the rows of the batch; for each x_t, the *points* share the weight.": _meant_wrong_axis,
+        "The other labels lose their weight only after the softmax, so a row no longer sums to 1.": _meant_masked_late,
+        "A closeness of 0 is the largest there is: it makes the points of other labels win. They need the smallest.": (
+            _meant_masked_with_zero
+        ),
+        "This ignores the label that is asked for.": _meant_by_all,
+        "It is the other way round: these are the weights of the points that do *not* have the label.": _meant_not,
+        "The 2 before σ² is missing. It comes from the exponent of the bell curve.": _meant_scaled(lambda _: 2),
+        "(4.5) divides by twice the *variance* of the noise, 1 - ᾱ; this divides by twice its root.": (
+            _meant_scaled(lambda alpha_bar: (1 - alpha_bar).sqrt())
+        ),
+        "The noise σ is missing: the more noise, the less should distances count.": (
+            _meant_scaled(lambda alpha_bar: 1 - alpha_bar)
+        ),
+        "In x_t a point is shrunk by the signal, the *root* of ᾱ; here it is shrunk by ᾱ.": (
+            _meant_of(lambda x_t, points, alpha_bar: torch.cdist(x_t, alpha_bar * points) ** 2)
+        ),
+        "In x_t the points are shrunk by the signal; compare x_t with the shrunken points.": (
+            _meant_of(lambda x_t, points, alpha_bar: torch.cdist(x_t, points) ** 2)
+        ),
+        "Dividing x_t by the signal stretches its noise as well, so the variance no longer fits. Shrink the points.": (
+            _meant_of(lambda x_t, points, alpha_bar: torch.cdist(x_t / alpha_bar.sqrt(), points) ** 2)
+        ),
+        "These are distances; (4.5) has their squares.": (
+            _meant_of(lambda x_t, points, alpha_bar: torch.cdist(x_t, alpha_bar.sqrt() * points))
+        ),
+        "The farthest points win: the sign of the closeness is missing.": _meant_scaled(lambda _: -1),
+        "This is the best guess; its weights were asked for.": _meant_guess,
+    },
+    tolerance=1e-3,
+)
+
+# ---------------------------------------------------------------- ddim_step
+
+
+def _ddim_variance(alpha_bar, alpha_bar_then):
+    return (1 - alpha_bar / alpha_bar_then) * (1 - alpha_bar_then) / (1 - alpha_bar)
+
+
+def _clean(eps, x_t, alpha_bar):
+    return (x_t - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
+
+
+def _ddim_step(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+    var = eta**2 * _ddim_variance(alpha_bar, alpha_bar_then)
+    return _ddim_with(_clean(eps, x_t, alpha_bar), eps, alpha_bar_then, var, fresh)
+
+
+def _ddim_with(x0, eps, alpha_bar_then, var, fresh):
+    kept = (1 - alpha_bar_then - var).clamp(min=0)
+    return alpha_bar_then.sqrt() * x0 + kept.sqrt() * eps + var.sqrt() * fresh
+
+
+def _ddim_with_variance(change):
+    """Right but for the variance of the fresh noise."""
+    return lambda eps, x_t, now, then, eta, fresh: _ddim_with(
+        _clean(eps, x_t, now), eps, then, change(eta, now, then), fresh
+    )
+
+
+def _ddim_parts(kept=None, added=None, clean=None):
+    """Right but for the factors of old and fresh noise, or for x0."""
+
+    def answer(eps, x_t, now, then, eta, fresh):
+        var = eta**2 * _ddim_variance(now, then)
+        x0 = (clean or _clean)(eps, x_t, now)
+        old = kept(var, now, then) if kept else (1 - then - var).clamp(min=0).sqrt()
+        return then.sqrt() * x0 + old * eps + (added(var) if added else var.sqrt()) * fresh
+
+    return answer
+
+
+def _ddim_signal_of_now(eps, x_t, now, then, eta, fresh):
+    return _ddim_step(eps, x_t, now, then, eta, fresh) - (then.sqrt() - now.sqrt()) * _clean(eps, x_t, now)
+
+
+def _ddim_case(batch, dim, eta, then=None):
+    eps, x_t, now, later = _step_back(batch, dim, then)
+    return [eps, x_t, now, later, eta, torch.randn(batch, dim)]
+
+
+ddim_step = Grader(
+    "ddim_step",
+    _ddim_step,
+    {
+        "η = 0, nothing is fresh": lambda: _ddim_case(3, 5, 0.0),
+        "η = 0.5": lambda: _ddim_case(4, 2, 0.5),
+        "η = 1, the ancestral step": lambda: _ddim_case(6, 3, 1.0),
+        "the last step, to ᾱ' = 1": lambda: _ddim_case(1, 4, 1.0, then=1.0),
+    },
+    {
+        "Fresh noise comes on top of all the old: its variance must be taken off from that of the old, or there is too "
+        "much noise.": _ddim_parts(kept=lambda var, now, then: (1 - then).sqrt()),
+        "Two standard deviations are subtracted. Variances add up, so subtract variances and take the root after.": (
+            _ddim_parts(kept=lambda var, now, then: (1 - then).sqrt() - var.sqrt())
+        ),
+        "The noise must have the size of the time where the step *ends*; here the old noise has that of t.": (
+            _ddim_parts(kept=lambda var, now, then: (1 - now - var).clamp(min=0).sqrt())
+        ),
+        "η scales the standard deviation of the fresh noise, so the variance has its square.": (
+            _ddim_with_variance(lambda eta, now, then: eta * _ddim_variance(now, then))
+        ),
+        "η itself stands where the variance belongs: it says which *share* of Bayes' standard deviation is fresh.": (
+            _ddim_with_variance(lambda eta, now, then: eta * torch.ones_like(then))
+        ),
+        "The fresh noise is multiplied by a variance; its factor is a standard deviation.": (
+            _ddim_parts(added=lambda var: var)
+        ),
+        "This is var_step, the variance of the step forward; (4.9) also has the quotient of both noises.": (
+            _ddim_with_variance(lambda eta, now, then: eta**2 * (1 - now / then))
+        ),
+        "The quotient of both noises in (4.9) is upside down: the earlier noise, the smaller one, stands above.": (
+            _ddim_with_variance(lambda eta, now, then: eta**2 * (1 - now / then) * (1 - now) / (1 - then))
+        ),
+        "The guess of x0 is multiplied by the signal of t; the step ends at t', where the signal is larger.": (
+            _ddim_signal_of_now
+        ),
+        "With η = 1, nothing of the old noise would be kept here, but Bayes' rule keeps some. Is η² multiplied by all "
+        "the noise at t', or does ᾱ stand where the part of one step belongs?": (
+            _ddim_with_variance(lambda eta, now, then: eta**2 * (1 - then))
+        ),
+        "η has no effect: this is always the step without fresh noise.": (
+            lambda eps, x_t, now, then, eta, fresh: _ddim_step(eps, x_t, now, then, 0.0, fresh)
+        ),
+        "The old eps is multiplied by a variance; its factor is a standard deviation.": (
+            _ddim_parts(kept=lambda var, now, then: (1 - then - var).clamp(min=0))
+        ),
+        "The old eps keeps its noise, but no fresh noise is added.": _ddim_parts(added=torch.zeros_like),
+        "The guess of x0 is not divided by the signal.": (
+            _ddim_parts(clean=lambda eps, x_t, now: x_t - (1 - now).sqrt() * eps)
+        ),
+        "The guess of x0 takes off eps times a variance; what eps is multiplied by in x_t is the root.": (
+            _ddim_parts(clean=lambda eps, x_t, now: (x_t - (1 - now) * eps) / now.sqrt())
+        ),
+        "This mixes x_t with noise anew. The noise must come off first: (4.9) starts from the guess of x0.": (
+            _ddim_parts(clean=lambda eps, x_t, now: x_t)
+        ),
+        "The two times are exchanged: alpha_bar belongs to x_t, alpha_bar_then to the time where the step ends.": (
+            lambda eps, x_t, now, then, eta, fresh: _ddim_step(eps, x_t, then, now, eta, fresh)
+        ),
+    },
+)
+
+# ---------------------------------------------------------------- sample
+
+
+def _walk(eps_of, x, alpha_bars, steps, ask=lambda i, j: i):
+    """Through steps (from, to)."""
+    for i, j in steps:
+        eps = eps_of(x, ask(i, j))
+        x = alpha_bars[j].sqrt() * _clean(eps, x, alpha_bars[i]) + (1 - alpha_bars[j]).sqrt() * eps
+    return x
+
+
+def _sample(eps_of, x, alpha_bars, stops):
+    return _walk(eps_of, x, alpha_bars, pairwise(stops))
+
+
+def _sample_returns_guess(eps_of, x, alpha_bars, stops):
+    *first, last = pairwise(stops)
+    x = _walk(eps_of, x, alpha_bars, first)
+    return _clean(eps_of(x, last[0]), x, alpha_bars[last[0]])
+
+
+def _sample_old_noise(eps_of, x, alpha_bars, stops):
+    for i, j in pairwise(stops):
+        eps = eps_of(x, i)
+        x = alpha_bars[j].sqrt() * _clean(eps, x, alpha_bars[i]) + (1 - alpha_bars[i]).sqrt() * eps
+    return x
+
+
+def _journey(stops, *shape):
+    """A table of ᾱ, and the exact eps of data that are normal with mean 1 and variance 1/4."""
+    alpha_bars = torch.linspace(0, 0.2, stops[0] + 1).neg().add(1).cumprod(0)  # 1 at 0
+
+    def eps_of(x, i):
+        a, var = alpha_bars[i].sqrt(), 1 - alpha_bars[i]
+        return var.sqrt() * (x - a) / (alpha_bars[i] / 4 + var)
+
+    return [eps_of, torch.randn(*shape), alpha_bars, stops]
+
+
+sample = Grader(
+    "sample",
+    _sample,
+    {
+        "five stops of 41": lambda: _journey([40, 27, 15, 6, 0], 6, 2),
+        "every stop": lambda: _journey(list(range(12, -1, -1)), 3, 1, 2, 2),
+        "one step": lambda: _journey([20, 0], 4, 3),
+        "a walk that ends above 0": lambda: _journey([30, 18, 9], 5),
+    },
+    {
+        "Nothing has changed yet: this is what the function in the text does.": (
+            lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, [(i, i - 1) for i in stops])
+        ),
+        "No step is taken from the last stop any more: that was one of the two mistakes. But from each stop the walk "
+        "still goes down by one entry of the table only, and then acts as if it stood at the next stop.": (
+            lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, [(i, i - 1) for i in stops[:-1]])
+        ),
+        "From stop to stop is right. But there is a step too many: entry -1 of the table is its noisy end.": (
+            lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, zip(stops, [*stops[1:], -1], strict=True))
+        ),
+        "The last step is left out: the walk must arrive at the last stop.": (
+            lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, pairwise(stops[:-1]))
+        ),
+        "The two ends of each step are exchanged: x stands at the earlier entry of `stops` and goes to the next.": (
+            lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, [(j, i) for i, j in pairwise(stops)])
+        ),
+        "The noise that is added back has the size of the stop where the step begins, not of that where it ends.": (
+            _sample_old_noise
+        ),
+        "The denoiser is asked about the stop where the step ends; x is still at the stop before.": (
+            lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, pairwise(stops), ask=lambda i, j: j)
+        ),
+        "This is the guess of x0 at the last step. Where the walk ends above 0, x still has noise.": (
+            _sample_returns_guess
+        ),
+    },
+)
+
+# ---------------------------------------------------------------- undecided
+
+
+def _open_bits(p):
+    return torch.special.entr(p).sum(-1) / math.log(2)
+
+
+def _weights(x_t, points, alpha_bar):
+    return _closeness(x_t, points, alpha_bar).softmax(1)
+
+
+def _of_labels(weights, labels):
+    num_labels = int(labels.max()) + 1
+    return weights.new_zeros(len(weights), num_labels).index_add(1, labels, weights)
+
+
+def _undecided(x_t, points, labels, alpha_bar):
+    weights = _weights(x_t, points, alpha_bar)
+    return _open_bits(_of_labels(weights, labels)).mean(), _open_bits(weights).mean()
+
+
+def _undecided_with(change):
+    """With another way to a number from the weights of labels and of points, each (B, …)."""
+
+    def answer(x_t, points, labels, alpha_bar):
+        weights = _weights(x_t, points, alpha_bar)
+        return change(_of_labels(weights, labels)), change(weights)
+
+    return answer
+
+
+def _undecided_mean_of_labels(x_t, points, labels, alpha_bar):
+    weights = _weights(x_t, points, alpha_bar)
+    share = _of_labels(weights, labels) / torch.bincount(labels).clamp(min=1)
+    return _open_bits(share).mean(), _open_bits(weights).mean()
+
+
+def _undecided_points_twice(x_t, points, labels, alpha_bar):
+    _, bits = _undecided(x_t, points, labels, alpha_bar)
+    return bits, bits
+
+
+def _undecided_inside(x_t, points, labels, alpha_bar):
+    of_label, of_point = _undecided(x_t, points, labels, alpha_bar)
+    return of_label, of_point - of_label
+
+
+def _crowd(batch, dim, labels, alpha_bar):
+    points, labels = torch.randn(len(labels), dim), torch.tensor(labels)
+    alpha_bar = torch.tensor(alpha_bar)
+    x0 = points[torch.randint(len(labels), (batch,))]
+    return [alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * torch.randn(batch, dim), points, labels, alpha_bar]
+
+
+undecided = Grader(
+    "undecided",
+    _undecided,
+    {
+        "three labels": lambda: _crowd(6, 2, [0, 1, 2, 2, 0, 1, 1, 0], 0.4),
+        "little noise: weights of zero": lambda: _crowd(4, 6, [1, 0, 2, 3, 1, 1], 0.999),
+        "nothing but noise": lambda: _crowd(3, 4, [0, 1] * 8, 0.0),
+        "one label only": lambda: _crowd(1, 3, [0, 0, 0, 0, 0], 0.3),
+    },
+    {
+        "These are nats, from natural logarithms; bits come from logarithms of base 2.": (
+            _undecided_with(lambda p: torch.special.entr(p).sum(1).mean())
+        ),
+        "This is the entropy of the batch's mean weights, which many different answers keep large. Take the entropy of "
+        "each row, and then the mean.": _undecided_with(lambda p: _open_bits(p.mean(0))),
+        "These are perplexities, 2 to the power of the bits; the bits themselves were asked for.": (
+            _undecided_with(lambda p: 2 ** _open_bits(p).mean())
+        ),
+        "This is the sum over the batch; the mean was asked for.": _undecided_with(lambda p: _open_bits(p).sum()),
+        "This is one number for each row; their mean was asked for.": _undecided_with(_open_bits),
+        "The mean also runs over the points, or the labels: their terms must be added.": (
+            _undecided_with(lambda p: (torch.special.entr(p) / math.log(2)).mean())
+        ),
+        "The order is: first the bits about the label, then those about the picture.": (
+            lambda x_t, points, labels, alpha_bar: _undecided(x_t, points, labels, alpha_bar)[::-1]
+        ),
+        "Entropy is not negative: the logarithm of a probability is, so a minus is missing.": (
+            _undecided_with(lambda p: -_open_bits(p).mean())
+        ),
+        "Both are bits about the picture. Add up the weights of each label *before* the logarithm is taken.": (
+            _undecided_points_twice
+        ),
+        "The probability of a label is the sum of its points' weights, not their mean.": _undecided_mean_of_labels,
+        "The second number counts what is open *within* the label; all that is open about the picture was asked for.": (
+            _undecided_inside
+        ),
+    },
+)

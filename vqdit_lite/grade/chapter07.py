@@ -1,0 +1,744 @@
+"""Graders of chapter 07, masked diffusion."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from vqdit_lite.grade.grader import Grader
+
+# ---------------------------------------------------------------- hide
+
+
+def _hide(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_frozen(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(u < alpha_bar[:, None], mask_id)
+
+
+def _hide_the_known(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u >= alpha_bar[:, None]), mask_id)
+
+
+def _hide_other_end(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u > 1 - alpha_bar[:, None]), mask_id)
+
+
+def _hide_rows(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u[:, :1] < alpha_bar[:, None]), mask_id)
+
+
+def _hide_columns(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[None]), mask_id)
+
+
+def _hide_root(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar.sqrt()[:, None]), mask_id)
+
+
+def _hide_exchanged(x0, alpha_bar, u, frozen, mask_id):
+    known = frozen | (u < alpha_bar[:, None])
+    return torch.full_like(x0, mask_id).where(known, x0)
+
+
+def _hide_only_frozen(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(~frozen | (u < alpha_bar[:, None]), mask_id)
+
+
+def _hiding(alpha_bar, tokens, mask_id, frozen=0.3):
+    shape = len(alpha_bar), tokens
+    return [torch.randint(mask_id, shape), torch.tensor(alpha_bar), torch.rand(shape), torch.rand(shape) < frozen]
+
+
+hide = Grader(
+    "hide",
+    _hide,
+    {
+        "as many rows as tokens": lambda: [*_hiding([0.9, 0.25, 0.5, 0.7, 0.3], 5, 9), 9],
+        "nothing is frozen": lambda: [*_hiding([0.6, 0.2], 30, 64, frozen=0), 64],
+        "one row": lambda: [*_hiding([0.4], 12, 3), 3],
+        "t = 0 and t = 1": lambda: [*_hiding([1.0, 0.0], 7, 20), 20],
+    },
+    {
+        "Frozen tokens are hidden, too. They must stay, whatever their number u says.": _hide_frozen,
+        "Known and hidden are swapped: ᾱ is the share that is *known*, so a small u keeps its token.": _hide_the_known,
+        "The share is right, but these are not the tokens that were meant: a token is known where its own u lies below "
+        "ᾱ.": _hide_other_end,
+        "One number decides for a whole row. Each token is hidden on its own, by its own u.": _hide_rows,
+        "The shares ᾱ run along the tokens here. Each *row* has a time of its own: give ᾱ an axis for the tokens.": (
+            _hide_columns
+        ),
+        "This compares with √ᾱ. The root belongs to Gaussian noise; here ᾱ itself is the chance to be known.": (
+            _hide_root
+        ),
+        "The mask stands where tokens are known, and the tokens where they are hidden: the two are exchanged.": (
+            _hide_exchanged
+        ),
+        "Only the frozen tokens are hidden; they are the ones that stay.": _hide_only_frozen,
+    },
+)
+
+# ---------------------------------------------------------------- fill_chance
+
+fill_chance = Grader(
+    "fill_chance",
+    lambda now, then, rho: (then - (1 - rho) * now) / (1 - now),
+    {
+        "nothing is hidden again": lambda: [
+            torch.tensor([0.2, 0.5, 0.1]),
+            torch.tensor([0.6, 0.9, 0.3]),
+            torch.zeros(3),
+        ],
+        "a share is hidden again": lambda: [
+            torch.tensor([0.25, 0.5, 0.7, 0.05]),
+            torch.tensor([0.5, 0.6, 0.8, 0.35]),
+            torch.tensor([0.4, 0.7, 0.2, 1.0]),
+        ],
+        "from t = 1 to t = 0": lambda: [torch.tensor([0.0, 0.3]), torch.tensor([0.3, 1.0]), torch.zeros(2)],
+        "many steps": lambda: [torch.arange(20) / 20, torch.arange(1, 21) / 20, torch.arange(19, -1, -1) / 40],
+    },
+    {
+        "This is the share of *all* tokens that must come. Only the hidden ones can, so divide by their share.": (
+            lambda now, then, rho: then - (1 - rho) * now
+        ),
+        "This divides by the share hidden at the end of the step. The chance is one for tokens hidden at its start.": (
+            lambda now, then, rho: (then - (1 - rho) * now) / (1 - then)
+        ),
+        "This divides by the share that is *known* in the end. Only hidden tokens can be filled in, so divide by the "
+        "share hidden now.": lambda now, then, rho: (then - (1 - rho) * now) / then,
+        "This is the chance to *stay* hidden; one minus it is asked for.": (
+            lambda now, then, rho: (1 - then - rho * now) / (1 - now)
+        ),
+        "The sign is wrong: t' is earlier, so ᾱ(t') is the larger of the two.": (
+            lambda now, then, rho: ((1 - rho) * now - then) / (1 - now)
+        ),
+        "ρ is missing: what is hidden again must be made up for.": lambda now, then, rho: (then - now) / (1 - now),
+        "ρ and 1 - ρ are exchanged: a share ρ of the known tokens goes, and the rest of them stay.": (
+            lambda now, then, rho: (then - rho * now) / (1 - now)
+        ),
+        "This divides by what is hidden after ρ has done its work. Only tokens that were hidden when the step began "
+        "can be filled in by it.": lambda now, then, rho: (then - (1 - rho) * now) / (1 - (1 - rho) * now),
+        "This divides by the share that is known now. Only hidden tokens can be filled in, so divide by theirs.": (
+            lambda now, then, rho: (then - (1 - rho) * now) / now
+        ),
+        "1 - ρ stands on ᾱ(t'). It belongs to ᾱ(t): the tokens known *now* are hidden again.": (
+            lambda now, then, rho: ((1 - rho) * then - now) / (1 - now)
+        ),
+        "ρ is a share of the *known* tokens, so it must be multiplied by how many are known now.": (
+            lambda now, then, rho: (then - now + rho) / (1 - now)
+        ),
+        "What is hidden again is taken off. It must be added: to end at ᾱ(t'), more has to be filled in.": (
+            lambda now, then, rho: (then - (1 + rho) * now) / (1 - now)
+        ),
+    },
+)
+
+# ---------------------------------------------------------------- bits_per_character
+
+
+def _bits(nats, lengths):
+    return (nats.sum() / lengths.sum() / math.log(2)).item()
+
+
+bits_per_character = Grader(
+    "bits_per_character",
+    _bits,
+    {
+        "three texts": lambda: [torch.tensor([20.0, 35.0, 9.0]), torch.tensor([12, 47, 30])],
+        "one text": lambda: [torch.tensor([8 * math.log(2)]), torch.tensor([4])],
+        "many long texts": lambda: [400 * torch.rand(100) + 1, torch.randint(50, 600, (100,))],
+        "float64": lambda: [9 * torch.rand(7).double(), torch.randint(1, 20, (7,))],
+    },
+    {
+        "These are nats. A bit is log 2 nats, so there are more bits than nats.": (
+            lambda nats, lengths: nats.sum() / lengths.sum()
+        ),
+        "This multiplies by log 2. A bit is only 0.69 nats, so there must be more bits than nats: divide.": (
+            lambda nats, lengths: _bits(nats, lengths) * math.log(2) ** 2
+        ),
+        "This is the mean of each text's own quotient, so that a character of a short text counts for more. Take all "
+        "nats over all characters.": lambda nats, lengths: (nats / lengths).mean() / math.log(2),
+        "These are the bits of each text. One number is asked for, over all texts.": (
+            lambda nats, lengths: nats / lengths / math.log(2)
+        ),
+        "Every text counts as if it were the longest. What fills it up is padding, and no character.": (
+            lambda nats, lengths: nats.mean() / lengths.max() / math.log(2)
+        ),
+        "Sum and mean are mixed: either both of nats and lengths are summed, or of both the mean is taken.": (
+            lambda nats, lengths: nats.sum() / lengths.float().mean() / math.log(2)
+        ),
+        "The mean of the nats is divided by the sum of the lengths. Take the sum of both, or the mean of both.": (
+            lambda nats, lengths: nats.mean() / lengths.sum() / math.log(2)
+        ),
+        "These are characters per bit; it is the other way up.": lambda nats, lengths: 1 / _bits(nats, lengths),
+        "A long text costs hundreds of nats, and exp of that is more than a float can hold. To change the base of a "
+        "logarithm, divide by a constant.": lambda nats, lengths: nats.exp().log2().sum() / lengths.sum(),
+        "These are bits per text; they must be shared by its characters.": (
+            lambda nats, lengths: nats.mean() / math.log(2)
+        ),
+        "This takes a logarithm of nats, but nats are logarithms already. To change the base, divide by a constant.": (
+            lambda nats, lengths: nats.log2().sum() / lengths.sum()
+        ),
+        "This is 2 to the number that is asked for: a perplexity.": lambda nats, lengths: 2 ** _bits(nats, lengths),
+    },
+)
+
+# ---------------------------------------------------------------- masked_bound
+
+
+def _surprise(logits, x0):
+    return F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")  # (B, N)
+
+
+def _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id):
+    surprise = _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
+    return -slope / (1 - alpha_bar) * surprise
+
+
+def _bound_all(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -slope / (1 - alpha_bar) * _surprise(logits, x0).sum(1)
+
+
+def _bound_known(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _bound_all(logits, x0, x_t, alpha_bar, slope, mask_id) - _masked_bound(
+        logits, x0, x_t, alpha_bar, slope, mask_id
+    )
+
+
+def _bound_mean_hidden(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / (x_t == mask_id).sum(1)
+
+
+def _bound_mean_all(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / x0.shape[1]
+
+
+def _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
+
+
+def _bound_negative(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -_masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_without_slope(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -_masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / slope
+
+
+def _bound_slope_only(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return (1 - alpha_bar) * _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_known_share(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _bound_slope_only(logits, x0, x_t, alpha_bar, slope, mask_id) / alpha_bar
+
+
+def _bound_bits(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / math.log(2)
+
+
+def _bound_logits(logits, x0, x_t, alpha_bar, slope, mask_id):
+    raw = logits.gather(2, x0[..., None])[..., 0]
+    return slope / (1 - alpha_bar) * raw.where(x_t == mask_id, 0).sum(1)
+
+
+def _bound_probability(logits, x0, x_t, alpha_bar, slope, mask_id):
+    p = (-_surprise(logits, x0)).exp().where(x_t == mask_id, 0)
+    return slope / (1 - alpha_bar) * p.sum(1)
+
+
+def _bound_surest(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, logits.argmax(-1), x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_batch_sum(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id).sum()
+
+
+def _bound_batch_mean(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id).mean()
+
+
+def _bound_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return (-slope / (1 - alpha_bar))[:, None] * _surprise(logits, x0).where(x_t == mask_id, 0)
+
+
+def _bound_shared(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -slope / (1 - alpha_bar) * _surprise(logits, x0).where(x_t == mask_id, 0).sum()
+
+
+def _bound_along_values(logits, x0, x_t, alpha_bar, slope, mask_id):
+    surprise = -logits.log_softmax(1).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
+    return -slope / (1 - alpha_bar) * surprise.sum(1)
+
+
+def _cosine(t):
+    t = torch.tensor(t)
+    return (math.pi / 2 * t).cos().square(), -math.pi / 2 * (math.pi * t).sin()
+
+
+def _straight(t):
+    t = torch.tensor(t)
+    return 1 - t, -torch.ones_like(t)
+
+
+def _bounding(hidden, times, vocabulary, schedule):
+    """Arguments for rows of tokens of which `hidden` says how many of how many are hidden."""
+    counts, tokens = hidden
+    x0 = torch.randint(vocabulary, (len(counts), tokens))
+    mask = torch.rand(x0.shape).argsort(1).argsort(1) < torch.tensor(counts)[:, None]
+    logits = 2 * torch.randn(*x0.shape, vocabulary)
+    return [logits, x0, x0.masked_fill(mask, vocabulary), *schedule(times), vocabulary]
+
+
+masked_bound = Grader(
+    "masked_bound",
+    _masked_bound,
+    {
+        "three rows, the cosine": lambda: _bounding(([2, 3, 5], 7), [0.3, 0.6, 0.8], 4, _cosine),
+        "ᾱ = 1 - t, and t = 1": lambda: _bounding(([1, 3, 6, 9], 9), [0.1, 0.4, 0.7, 1.0], 6, _straight),
+        "a row without hidden tokens": lambda: _bounding(([0, 2], 5), [0.05, 0.5], 3, _cosine),
+        "one row of one token": lambda: _bounding(([1], 1), [0.9], 8, _straight),
+    },
+    {
+        "All tokens count here. What is known costs nothing: only hidden tokens do.": _bound_all,
+        "The known tokens count here, and the hidden ones do not. It is the other way round.": _bound_known,
+        "This is a mean over the hidden tokens; (7.5) has their sum. A sequence costs as much as all of its tokens.": (
+            _bound_mean_hidden
+        ),
+        "This is a mean over the tokens; (7.5) has the sum over the hidden ones.": _bound_mean_all,
+        "The weight w(t) of (7.5) is missing.": _bound_unweighted,
+        "The sign is wrong: a cost in nats is above 0. ᾱ falls, so its slope is below 0 and w(t) above.": (
+            _bound_negative
+        ),
+        "The weight lacks the slope. 1 / (1 - ᾱ) alone is right only where ᾱ falls by one in a unit of time; the "
+        "chain rule brings in the derivative of ᾱ.": _bound_without_slope,
+        "The weight is the derivative of a *logarithm*: the slope has to be divided by what stands in the logarithm.": (
+            _bound_slope_only
+        ),
+        "This is the derivative of log ᾱ; (7.5) has the logarithm of the *hidden* share.": _bound_known_share,
+        "These are bits: log2 was used, or a division by log 2. (7.5) counts nats.": _bound_bits,
+        "These are logits as they came. They become logarithms of probabilities by log_softmax.": _bound_logits,
+        "This adds up probabilities; the cost is minus their logarithm.": _bound_probability,
+        "This is the surprise about the values of which the denoiser is surest. What counts is what x0 says.": (
+            _bound_surest
+        ),
+        "There is a number for each token here. Add up the tokens of each row.": _bound_tokens,
+        "The surprise of all rows was added up, and each row got the total. A row costs what its own tokens cost.": (
+            _bound_shared
+        ),
+        "This is the sum over the batch; one number for each row is asked for.": _bound_batch_sum,
+        "This is the mean over the batch; one number for each row is asked for.": _bound_batch_mean,
+        "The softmax runs over the wrong axis: for each token, the chances of its V values add up to 1.": (
+            _bound_along_values
+        ),
+    },
+)
+
+# ---------------------------------------------------------------- confidence_step
+
+
+def _rank(confidence):
+    return confidence.argsort(1).argsort(1)  # 0 for the lowest
+
+
+def _confidence_step(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    fill = _rank(confidence.masked_fill(~hidden, torch.inf)) >= left[:, None]
+    return drawn.where(hidden & fill, x)
+
+
+def _step_least_sure(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, -confidence, left)
+
+
+def _step_all_ranked(x, drawn, mask_id, confidence, left):
+    return drawn.where((x == mask_id) & (_rank(confidence) >= left[:, None]), x)
+
+
+def _step_known_last(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, -torch.inf)) >= left[:, None]), x)
+
+
+def _step_known_zero(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence * hidden) >= left[:, None]), x)
+
+
+def _step_overwritten(x, drawn, mask_id, confidence, left):
+    fill = _rank(confidence.masked_fill(x != mask_id, torch.inf)) >= left[:, None]
+    return drawn.where(fill, mask_id)
+
+
+def _step_all_again(x, drawn, mask_id, confidence, left):
+    return drawn.where(_rank(confidence) >= left[:, None], mask_id)
+
+
+def _step_known_lost(x, drawn, mask_id, confidence, left):
+    kept = _confidence_step(x, drawn, mask_id, confidence, left)
+    return kept.masked_fill(x != mask_id, mask_id)
+
+
+def _step_one_fewer(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, left + 1)
+
+
+def _step_one_more(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, left - 1)
+
+
+def _step_fills_left(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, (x == mask_id).sum(1) - left)
+
+
+def _step_fills_left_least(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, torch.inf)) < left[:, None]), x)
+
+
+def _step_down_the_columns(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    rank = confidence.masked_fill(~hidden, torch.inf).argsort(0).argsort(0)
+    return drawn.where(hidden & (rank >= left[:, None]), x)
+
+
+def _step_one_argsort(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    order = confidence.masked_fill(~hidden, torch.inf).argsort(1)
+    return drawn.where(hidden & (order >= left[:, None]), x)
+
+
+def _step_across_rows(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    rank = _rank(confidence.masked_fill(~hidden, torch.inf).view(1, -1)).view(x.shape)
+    return drawn.where(hidden & (rank >= left.sum()), x)
+
+
+def _step_first_left(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, left[:1].expand(len(x)))
+
+
+def _stepping(hidden, left, tokens, mask_id):
+    """Rows of which `hidden` says how many tokens are hidden, with confidences around 0, of either sign."""
+    shape = len(hidden), tokens
+    mask = torch.rand(shape).argsort(1).argsort(1) < torch.tensor(hidden)[:, None]
+    x = torch.randint(mask_id, shape).masked_fill(mask, mask_id)
+    drawn = (x + torch.randint(1, mask_id, shape)) % mask_id  # differs from what is known
+    return [x, drawn, mask_id, torch.randn(shape), torch.tensor(left)]
+
+
+confidence_step = Grader(
+    "confidence_step",
+    _confidence_step,
+    {
+        "three rows": lambda: _stepping([6, 5, 8], [4, 1, 5], 10, 20),
+        "nothing is known yet": lambda: _stepping([7, 7], [4, 6], 7, 50),
+        "all or nothing": lambda: _stepping([4, 4, 0, 9], [0, 4, 0, 0], 9, 6),
+        "one row": lambda: _stepping([11], [10], 16, 64),
+        "many rows": lambda: _stepping([5] * 30, [2] * 30, 8, 5),
+    },
+    {
+        "The least sure were filled in; the surest come first.": _step_least_sure,
+        "Known tokens take part in the ranking, and push hidden ones up or down. Only the hidden ones compete.": (
+            _step_all_ranked
+        ),
+        "Known tokens are ranked below all others here, and use up the places of those that should stay hidden.": (
+            _step_known_last
+        ),
+        "A confidence of 0 does not take the known tokens out of the ranking, as confidences may lie below 0.": (
+            _step_known_zero
+        ),
+        "Tokens that were known are overwritten by what was drawn for them. They must stay.": _step_overwritten,
+        "Known tokens were treated like hidden ones: ranked again, and overwritten or hidden.": _step_all_again,
+        "What was known is lost: it must come through as it was.": _step_known_lost,
+        "One too few is filled in. Exactly `left` of the hidden tokens remain hidden.": _step_one_fewer,
+        "One too many is filled in. Exactly `left` of the hidden tokens remain hidden.": _step_one_more,
+        "`left` tokens are filled in. It says how many *remain hidden*.": _step_fills_left,
+        "The tokens that should stay hidden are filled in, and the others are not.": _step_fills_left_least,
+        "The ranking runs over the rows of the batch. It must run along the tokens of each row: axis 1.": (
+            _step_down_the_columns
+        ),
+        "`argsort` gives the places in the order of their confidence, not the rank of each place. Comparing it with "
+        "`left` mixes the two up.": _step_one_argsort,
+        "The tokens of all rows are ranked together. Each row is a sequence of its own, and keeps its own `left`.": (
+            _step_across_rows
+        ),
+        "Every row uses the `left` of the first.": _step_first_left,
+    },
+)
+
+# ---------------------------------------------------------------- confidences
+
+
+def _gumbel(u):
+    return -(-u.log()).log()
+
+
+def _confidences(p, u, times, randomness):
+    return p.log() + randomness * times[1:, None] * _gumbel(u)
+
+
+def _given_code(p, u, times, randomness):
+    return p + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
+
+
+def _confidences_compound(p, u, times, randomness):
+    return p.log() + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
+
+
+def _confidences_of_p(p, u, times, randomness):
+    return p + randomness * times[1:, None] * _gumbel(u)
+
+
+def _confidences_now(p, u, times, randomness):
+    return p.log() + randomness * times[:-1, None] * _gumbel(u)
+
+
+def _confidences_compound_now(p, u, times, randomness):
+    return p.log() + randomness * times[:-1].cumprod(0)[:, None] * _gumbel(u)
+
+
+def _confidences_rising(p, u, times, randomness):
+    return p.log() + randomness * (1 - times[1:, None]) * _gumbel(u)
+
+
+def _confidences_constant(p, u, times, randomness):
+    return p.log() + randomness * _gumbel(u)
+
+
+def _confidences_by_step(p, u, times, randomness):
+    return p.log() + randomness * (1 - torch.arange(1, len(p) + 1) / len(p))[:, None] * _gumbel(u)
+
+
+def _confidences_minus(p, u, times, randomness):
+    return p.log() - randomness * times[1:, None] * _gumbel(u)
+
+
+def _confidences_uniform(p, u, times, randomness):
+    return p.log() + randomness * times[1:, None] * u
+
+
+def _confidences_one_log(p, u, times, randomness):
+    return p.log() - randomness * times[1:, None] * u.log()
+
+
+def _confidences_log2(p, u, times, randomness):
+    return p.log2() + randomness * times[1:, None] * _gumbel(u)
+
+
+def _ordering(times, tokens, randomness):
+    times, shape = torch.tensor(times), (len(times) - 1, tokens)
+    return [0.01 + 0.98 * torch.rand(shape), 0.01 + 0.98 * torch.rand(shape), times, randomness]
+
+
+confidences = Grader(
+    "confidences",
+    _confidences,
+    {
+        "four uneven steps": lambda: _ordering([1.0, 0.9, 0.7, 0.4, 0.0], 5, 1.0),
+        "ten even steps": lambda: _ordering([i / 10 for i in range(10, -1, -1)], 3, 2.5),
+        "one step": lambda: _ordering([1.0, 0.0], 6, 4.0),
+        "a randomness of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
+    },
+    {
+        "Both mistakes are still there: look at what each turn of the loop does to randomness, and at what (7.7) adds "
+        "the noise to.": _given_code,
+        "The noise still fades too early: the factor of one step is multiplied onto those of all steps before. Each "
+        "step starts from the randomness that was handed in.": _confidences_compound,
+        "The fading is right. But the noise is added to p, where (7.7) has its logarithm.": _confidences_of_p,
+        "This is t, the time at which a step starts. (7.7) has t', at which it ends.": _confidences_now,
+        "The noise still fades too early, as the factors pile up; and t' is the time at which a step *ends*.": (
+            _confidences_compound_now
+        ),
+        "The noise grows from step to step. It should be strongest at the start, where t' is near 1.": (
+            _confidences_rising
+        ),
+        "The noise does not fade at all: t' of (7.7) is missing.": _confidences_constant,
+        "`randomness` itself is missing: it scales the noise of every step.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, 1.0)
+        ),
+        "Minus log p is the surprise: it is *low* where the denoiser is sure. The confidence has plus log p.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - 2 * p.log()
+        ),
+        "This counts steps. On an uneven grid that is not the time; take t' from times.": _confidences_by_step,
+        "The noise is taken off; (7.7) adds it. Gumbel noise is not symmetric, so the sign matters.": (
+            _confidences_minus
+        ),
+        "This adds uniform numbers; (7.7) turns them into Gumbel noise first.": _confidences_uniform,
+        "Gumbel noise takes the logarithm twice, with a minus before each.": _confidences_one_log,
+        "This is the logarithm to base 2; (7.7) has the natural one.": _confidences_log2,
+    },
+)
+
+# ---------------------------------------------------------------- pair_error
+
+
+def _tables(denoiser, x, place):
+    """Chances when both are hidden, (N, V), and with each value at a place, (V, N, V)."""
+    alone = denoiser(x[None])[0].softmax(-1)
+    filled = torch.stack([x.index_fill(0, torch.tensor([place]), value) for value in range(alone.shape[-1])])
+    return alone, denoiser(filled).softmax(-1)
+
+
+def _others(error, x, place, mask_id):
+    return error.where((x == mask_id) & (torch.arange(len(x)) != place), 0)
+
+
+def _error_before_zeros(denoiser, x, place):
+    alone, after = _tables(denoiser, x, place)
+    joint = alone[place][:, None, None] * after  # (V, N, V)
+    at_once = alone[place][:, None, None] * alone
+    return (joint - at_once).abs().sum((0, 2)) / 2
+
+
+def _pair_error(denoiser, x, place, mask_id):
+    return _others(_error_before_zeros(denoiser, x, place), x, place, mask_id)
+
+
+def _error_own_place(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place).where(x == mask_id, 0)
+
+
+def _error_known(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place).where(torch.arange(len(x)) != place, 0)
+
+
+def _error_zeros_nowhere(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place)
+
+
+def _error_doubled(denoiser, x, place, mask_id):
+    return 2 * _pair_error(denoiser, x, place, mask_id)
+
+
+def _error_unweighted(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after - alone).abs().sum(2).mean(0) / 2, x, place, mask_id)
+
+
+def _error_summed(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after - alone).abs().sum((0, 2)) / 2, x, place, mask_id)
+
+
+def _error_worst_value(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after - alone).abs().sum(2).amax(0) / 2, x, place, mask_id)
+
+
+def _error_left_out(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place)[(x == mask_id) & (torch.arange(len(x)) != place)]
+
+
+def _error_surest_only(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after[alone[place].argmax()] - alone).abs().sum(1) / 2, x, place, mask_id)
+
+
+def _error_cancelled(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    mean = torch.einsum("a,anv->nv", alone[place], after)
+    return _others((mean - alone).abs().sum(1) / 2, x, place, mask_id)
+
+
+def _error_squared(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).square()) / 2, x, place, mask_id)
+
+
+def _error_mean_of_values(denoiser, x, place, mask_id):
+    alone, _ = _tables(denoiser, x, place)
+    return _pair_error(denoiser, x, place, mask_id) * 2 / alone.shape[-1]
+
+
+def _error_largest(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(torch.einsum("a,an->n", alone[place], (after - alone).abs().amax(2)), x, place, mask_id)
+
+
+def _error_of_logits(denoiser, x, place, mask_id):
+    def logits_of_log(ids):
+        return denoiser(ids).clamp(min=-1e4)
+
+    alone = logits_of_log(x[None])[0]
+    filled = torch.stack([x.index_fill(0, torch.tensor([place]), value) for value in range(alone.shape[-1])])
+    weight = alone.softmax(-1)[place]
+    return _others(torch.einsum("a,anv->n", weight, (logits_of_log(filled) - alone).abs()) / 2, x, place, mask_id)
+
+
+def _exact(sequences, probabilities, vocabulary):
+    """The best denoiser of a world with few sequences (S, N), as in the chapter; it needs no time.
+
+    It is sure of hidden tokens as far as it can be. Of known ones it doubts half, as a network may.
+    """
+    one_hot = F.one_hot(sequences, vocabulary).double()  # (S, N, V)
+
+    def chances(ids):
+        fits = ((ids[:, None] == sequences) | (ids[:, None] == vocabulary)).all(-1)  # (B, S)
+        weights = (fits * probabilities).where(fits.any(1, keepdim=True), probabilities)
+        return torch.einsum("bs,snv->bnv", weights, one_hot) / weights.sum(1)[:, None, None]
+
+    def denoiser(ids):
+        doubted = [chances(ids.index_fill(1, torch.tensor([i]), vocabulary))[:, i] for i in range(ids.shape[1])]
+        return ((chances(ids) + torch.stack(doubted, 1)) / 2).log()  # (B, N, V); both halves agree where it is hidden
+
+    return denoiser
+
+
+def _random_world(tokens, vocabulary):
+    sequences = torch.cartesian_prod(*[torch.arange(vocabulary)] * tokens)
+    return _exact(sequences, torch.rand(len(sequences)).double() ** 3, vocabulary)
+
+
+def _looking(denoiser, x, place):
+    """`x` has -1 where a token is hidden; the mask comes after the ids of the denoiser."""
+    mask_id = denoiser(torch.zeros(1, len(x), dtype=torch.long)).shape[-1]
+    x = torch.tensor(x)
+    return [denoiser, x.masked_fill(x < 0, mask_id), place, mask_id]
+
+
+_TWO_SENTENCES = torch.tensor([[0, 1, 2, 3, 4], [4, 1, 3, 2, 0]]), torch.tensor([0.5, 0.5]).double(), 5
+
+pair_error = Grader(
+    "pair_error",
+    _pair_error,
+    {
+        "four tokens of three values, one is known": lambda: _looking(_random_world(4, 3), [-1, -1, 2, -1], 1),
+        "two sentences, equally likely": lambda: _looking(_exact(*_TWO_SENTENCES), [-1] * 5, 0),
+        "six tokens of two values": lambda: _looking(_random_world(6, 2), [0, -1, -1, 1, -1, -1], 5),
+        "three tokens of five values": lambda: _looking(_random_world(3, 5), [-1, -1, -1], 1),
+        "all others are known": lambda: _looking(_random_world(3, 4), [1, 3, -1], 2),
+    },
+    {
+        "The place itself is counted, too. It is no pair with itself: its entry is 0.": _error_own_place,
+        "Known tokens are counted, too. They are not filled in, so their entries are 0.": _error_known,
+        "Known tokens and the place itself must have entries of 0: they are not filled in together with it.": (
+            _error_zeros_nowhere
+        ),
+        "This is twice the total variation, which is *half* the sum of all differences.": _error_doubled,
+        "All values at the place count alike here. Each must count by its chance of being drawn there.": (
+            _error_unweighted
+        ),
+        "The values at the place are added up without their chances. Each counts by its chance of being drawn.": (
+            _error_summed
+        ),
+        "This takes the value at the place that does the most harm. Each counts, by its chance of being drawn.": (
+            _error_worst_value
+        ),
+        "Tokens that do not count must have an entry of 0, and not be left out: (N,) numbers are asked for.": (
+            _error_left_out
+        ),
+        "Only the likeliest value is put at the place. All values can be drawn there, each by its chance.": (
+            _error_surest_only
+        ),
+        "The tables are averaged over the values at the place first, where the differences cancel. Take absolute "
+        "values of each before you add up.": _error_cancelled,
+        "These are squared differences; the total variation takes absolute ones.": _error_squared,
+        "This takes a mean over the V values; the total variation is half of a sum.": _error_mean_of_values,
+        "This is the largest difference; the total variation adds up the differences of all values.": _error_largest,
+        "This compares logits. Total variation compares probabilities: a softmax comes first.": _error_of_logits,
+    },
+)
