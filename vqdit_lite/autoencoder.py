@@ -1,4 +1,4 @@
-"""Autoencoders for pictures, and the VQ-VAE: an autoencoder whose bottleneck is a quantizer."""
+"""Autoencoders for pictures, sounds and clips, and the VQ-VAE: an autoencoder whose bottleneck is a quantizer."""
 
 import math
 
@@ -12,13 +12,20 @@ from vqdit_lite.transformer import patchify, unpatchify
 __all__ = ["VQVAE", "Decoder", "Encoder", "LatentSpace", "ResidualBlock"]
 
 
+# By the number of sides of what they work on: the length of a sound; the height and width of a picture; the frames,
+# height and width of a clip.
+_CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+
 class ResidualBlock(nn.Module):
     """x plus a small correction: (B, C, H, W) to the same shape."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, sides: int = 2):
         super().__init__()
-        self.spatial = nn.Conv2d(width, width, 3, padding=1)
-        self.mix = nn.Conv2d(width, width, 1)
+        convolution = _CONVOLUTION[sides]
+        self.spatial = convolution(width, width, 3, padding=1)
+        self.mix = convolution(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.mix(F.relu(self.spatial(F.relu(x))))
@@ -27,16 +34,17 @@ class ResidualBlock(nn.Module):
 class Encoder(nn.Module):
     """Pictures (B, C, H, W) to vectors (B, N, D), one for each patch of 4 × 4 pixels: N = H/4 · W/4."""
 
-    def __init__(self, channels: int, width: int, dim: int):
+    def __init__(self, channels: int, width: int, dim: int, sides: int = 2):
         super().__init__()
+        convolution = _CONVOLUTION[sides]
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
+            convolution(channels, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
             nn.ReLU(),
-            nn.Conv2d(width // 2, width, 4, stride=2, padding=1),  # (B, width, H/4, W/4)
-            ResidualBlock(width),
-            ResidualBlock(width),
+            convolution(width // 2, width, 4, stride=2, padding=1),  # (B, width, H/4, W/4)
+            ResidualBlock(width, sides),
+            ResidualBlock(width, sides),
             nn.ReLU(),
-            nn.Conv2d(width, dim, 1),  # (B, D, H/4, W/4)
+            convolution(width, dim, 1),  # (B, D, H/4, W/4)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,17 +54,18 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Vectors (B, N, D) back to pictures (B, C, H, W): the encoder's mirror image."""
 
-    def __init__(self, channels: int, width: int, dim: int, grid: tuple[int, int]):
+    def __init__(self, channels: int, width: int, dim: int, grid: tuple[int, ...]):
         super().__init__()
-        self.grid = grid  # (H/4, W/4)
+        self.grid, sides = grid, len(grid)  # (H/4, W/4)
+        transposed = _TRANSPOSED[sides]
         self.layers = nn.Sequential(
-            nn.Conv2d(dim, width, 3, padding=1),
-            ResidualBlock(width),
-            ResidualBlock(width),
+            _CONVOLUTION[sides](dim, width, 3, padding=1),
+            ResidualBlock(width, sides),
+            ResidualBlock(width, sides),
             nn.ReLU(),
-            nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
+            transposed(width, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
             nn.ReLU(),
-            nn.ConvTranspose2d(width // 2, channels, 4, stride=2, padding=1),  # (B, C, H, W)
+            transposed(width // 2, channels, 4, stride=2, padding=1),  # (B, C, H, W)
         )
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -65,10 +74,11 @@ class Decoder(nn.Module):
 
 
 class VQVAE(nn.Module):
-    """Pictures to tokens and back: an encoder, a quantizer, a decoder.
+    """Pictures to tokens and back, and in the same way sounds and clips: an encoder, a quantizer, a decoder.
 
     Args:
-        shape: of one picture, (C, H, W); H and W divide by 4.
+        shape: of one picture, (C, H, W); of a sound's spectrogram, (bands, frames); or of a clip, (C, frames, H, W).
+            4 divides all sides, and a token covers 4 of each.
         quantizer: anything with `forward(z) -> Quantized`, `lookup(ids)` and `dim`.
         width: channels inside the networks.
 
@@ -81,14 +91,14 @@ class VQVAE(nn.Module):
     (torch.Size([2, 36]), torch.Size([2, 3, 24, 24]))
     """
 
-    def __init__(self, shape: tuple[int, int, int], quantizer: nn.Module, width: int = 64):
+    def __init__(self, shape: tuple[int, ...], quantizer: nn.Module, width: int = 64):
         super().__init__()
-        channels, height, wide = shape
-        if height % 4 or wide % 4 or min(shape) < 1:
-            raise ValueError(f"Height and width must divide by 4, as a token covers 4 × 4 pixels; shape is {shape}.")
+        channels, *sides = shape
+        if len(sides) not in _CONVOLUTION or min(shape) < 1 or any(side % 4 for side in sides):
+            raise ValueError(f"There must be one to three sides that 4 divides, after the channels; shape is {shape}.")
         self.shape, self.quantizer = tuple(shape), quantizer
-        self.encoder = Encoder(channels, width, quantizer.dim)
-        self.decoder = Decoder(channels, width, quantizer.dim, (height // 4, wide // 4))
+        self.encoder = Encoder(channels, width, quantizer.dim, len(sides))
+        self.decoder = Decoder(channels, width, quantizer.dim, tuple(side // 4 for side in sides))
 
     def quantize(self, x: Tensor) -> Quantized:
         """Pictures (B, C, H, W) in [0, 1] to their codes (B, N, D), ids (B, N), and the quantizer's loss."""
@@ -152,12 +162,13 @@ class LatentSpace:
     """
 
     def __init__(self, model: VQVAE):
-        height, width = model.decoder.grid
-        if height % 2 or width % 2:
-            raise ValueError(f"Tokens of 2 × 2 codes need a grid of even sides; it is {height} × {width}.")
+        grid = model.decoder.grid
+        if len(grid) != 2 or any(side % 2 for side in grid):
+            sides = " × ".join(map(str, grid))
+            raise ValueError(f"Tokens of 2 × 2 codes need a grid of two even sides; it is {sides}.")
         if not isinstance(model.quantizer, VectorQuantizer):
             raise ValueError(f"LatentSpace needs a VectorQuantizer; it is a {type(model.quantizer).__name__}.")
-        self.model, self.grid, counts = model.eval(), (height // 2, width // 2), model.quantizer.counts
+        self.model, self.grid, counts = model.eval(), (grid[0] // 2, grid[1] // 2), model.quantizer.counts
         codes = model.quantizer.lookup(torch.arange(len(counts), device=counts.device)).detach()  # (K, D)
         share = (counts / counts.sum())[:, None]  # (K, 1) how often a code occurs
         self.mean = (share * codes).sum(0)  # (D,)

@@ -57,7 +57,7 @@ def unpatchify(tokens: Tensor, size: int, grid: tuple[int, int]) -> Tensor:
 
 
 def sincos(positions: Tensor, dim: int) -> Tensor:
-    """Numbers (N,) as waves (N, dim): cosines, then sines, of dim/2 frequencies from 1 down to 1 / 10,000.
+    """Numbers (N,) as waves (N, dim): cosines, then sines, of dim/2 frequencies from 1 down to nearly 1 / 10,000.
 
     Source: arXiv 1706.03762, section 3.5.
 

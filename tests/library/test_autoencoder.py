@@ -79,7 +79,7 @@ def test_tokens_stand_row_by_row():
 
 @pytest.mark.parametrize("shape", [(3, 10, 8), (3, 8, 10), (3, 0, 8), (0, 8, 8), (3, -4, 8)])
 def test_sizes_that_do_not_divide_by_four_are_named(shape):
-    with pytest.raises(ValueError, match=rf"divide by 4.*\({shape[0]}, {shape[1]}, {shape[2]}\)"):
+    with pytest.raises(ValueError, match=rf"4 divides.*\({shape[0]}, {shape[1]}, {shape[2]}\)"):
         VQVAE(shape, VectorQuantizer(16, 4))
 
 
@@ -185,3 +185,35 @@ def test_a_grid_of_odd_sides_is_named(shape, grid):
 def test_tokens_of_another_grid_are_named(space, shape):
     with pytest.raises(ValueError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
         space.decode(torch.zeros(shape))
+
+
+# ---------------------------------------------------------------- sounds and clips
+
+
+@pytest.mark.parametrize(("shape", "tokens"), [((32, 40), 10), ((3, 16, 8), 8), ((3, 8, 16, 12), 24)])
+def test_one_two_and_three_sides_work_alike(shape, tokens):
+    torch.manual_seed(0)
+    model = VQVAE(shape, VectorQuantizer(16, 4), width=8)
+    x = torch.rand(2, *shape)
+    ids = model.encode(x)
+    assert ids.shape == (2, tokens)
+    assert model.decode(ids).shape == x.shape
+    model.loss(x)["loss"].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_token_of_a_clip_does_not_see_frames_far_away():
+    """Convolutions are local: with random weights, changing the last frames leaves the first tokens' vectors alone."""
+    torch.manual_seed(0)
+    encoder = VQVAE((1, 64, 8, 8), VectorQuantizer(16, 4), width=8).encoder
+    clip = torch.rand(1, 1, 64, 8, 8)
+    changed = clip.clone()
+    changed[:, :, -4:] = 0
+    assert torch.equal(encoder(clip)[:, :4], encoder(changed)[:, :4])
+    assert not torch.equal(encoder(clip)[:, -4:], encoder(changed)[:, -4:])
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4, 4, 4, 4), (3, 10), (3, 4, 6, 4)])
+def test_shapes_of_other_sides_are_named(shape):
+    with pytest.raises(ValueError, match="one to three sides that 4 divides"):
+        VQVAE(shape, VectorQuantizer(16, 4))

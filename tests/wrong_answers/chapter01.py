@@ -21,7 +21,7 @@ class nearest_code:
         return torch.tensor([min(range(len(codebook)), key=lambda k: (v - codebook[k]).norm().item()) for v in z])
 
     def wrong_farthest(z, codebook):
-        """argmin"""
+        """farthest codes"""
         return ((z[:, None] - codebook) ** 2).sum(-1).argmax(1)
 
     def wrong_products_only(z, codebook):
@@ -50,6 +50,16 @@ class nearest_code:
 
     def wrong_largest_difference_of_sums(z, codebook):
         return (z.sum(1, keepdim=True) - codebook.sum(1)).abs().argmin(1)
+
+    def wrong_largest_of_a_bracket_that_falls(z, codebook):
+        """bracket"""
+        return (z @ codebook.T - codebook.square().sum(1) / 2).argmin(1)
+
+    def right_as_numpy(z, codebook):
+        return torch.cdist(z, codebook).numpy().argmin(1)
+
+    def wrong_directions(z, codebook):
+        return F.cosine_similarity(z[:, None], codebook, dim=-1).argmax(1)
 
     def wrong_hands_back(z, codebook):
         """calls nearest_code"""
@@ -83,6 +93,25 @@ class distortion_bound:
     def wrong_deviation(var, num_codes, dim):
         """standard deviation"""
         return var**0.5 * num_codes ** (-2 / dim)
+
+    def wrong_no_variance(var, num_codes, dim):
+        """variance is missing"""
+        return num_codes ** (-2 / dim)
+
+    def wrong_root(var, num_codes, dim):
+        """root of the bound"""
+        return (var * num_codes ** (-2 / dim)) ** 0.5
+
+    def wrong_whole_bits(var, num_codes, dim):
+        """neither 6 nor 7"""
+        return var * 4 ** (-math.ceil(math.log2(num_codes)) / dim)
+
+    def wrong_bits_rounded_down(var, num_codes, dim):
+        """rounded down"""
+        return var * 4 ** (-(num_codes.bit_length() - 1) / dim)
+
+    def wrong_rounded(var, num_codes, dim):
+        return round(var * num_codes ** (-2 / dim), 1)
 
     def wrong_times_dim(var, num_codes, dim):
         return var * 2 ** (-2 * math.log2(num_codes) * dim)
@@ -129,6 +158,20 @@ class straight_through:
         """value must be that of the codes"""
         return z + 0
 
+    def wrong_places(z, codes):
+        """changed places"""
+        return codes - codes.detach() + z.detach()
+
+    def wrong_way(z, codes):
+        """wrong way"""
+        with torch.no_grad():
+            step = z - codes
+        return z + step
+
+    def wrong_plain_codes(z, codes):
+        """goes to the codes"""
+        return codes
+
     def wrong_in_place(z, codes):
         return z.data.add_(codes - z)
 
@@ -160,6 +203,27 @@ class vq_loss:
     def wrong_codebook_only(z, codes, beta):
         """commitment term is missing"""
         return (z.detach() - codes).square().mean()
+
+    def wrong_stop_missing_in_codebook_term(z, codes, beta):
+        """pushes z as well"""
+        return (z - codes).square().mean() + beta * (z - codes.detach()).square().mean()
+
+    def wrong_stop_missing_in_commitment(z, codes, beta):
+        """pushes the codes as well"""
+        return (z.detach() - codes).square().mean() + beta * (z - codes).square().mean()
+
+    def wrong_beta_on_both(z, codes, beta):
+        """weighs both"""
+        return beta * ((z.detach() - codes).square() + (z - codes.detach()).square()).mean()
+
+    def wrong_no_beta(z, codes, beta):
+        """β is missing"""
+        return ((z.detach() - codes).square() + (z - codes.detach()).square()).mean()
+
+    def wrong_sum_over_features(z, codes, beta):
+        """sums over the features"""
+        codebook, commitment = (z.detach() - codes).square(), (z - codes.detach()).square()
+        return (codebook + beta * commitment).sum(-1).mean()
 
     def wrong_beta_written_down(z, codes, beta):
         return F.mse_loss(codes, z.detach()) + 0.25 * F.mse_loss(z, codes.detach())
@@ -204,11 +268,32 @@ class ema_update:
         return counts, sums
 
     def wrong_last_one_wins(counts, sums, z, ids, decay):
-        """must be added"""
+        """all must be added"""
         n, s = torch.zeros_like(counts), torch.zeros_like(sums)
         n[ids] += 1
         s[ids] += z
         return counts.lerp(n, 1 - decay), sums.lerp(s, 1 - decay)
+
+    def wrong_sums_lost(counts, sums, z, ids, decay):
+        """counts are right"""
+        s = torch.zeros_like(sums)
+        s[ids] += z
+        return counts.lerp(torch.bincount(ids, minlength=len(counts)).float(), 1 - decay), sums.lerp(s, 1 - decay)
+
+    def wrong_shares(counts, sums, z, ids, decay):
+        """shares of the batch"""
+        chosen = F.one_hot(ids, len(counts)).float() / len(ids)
+        return counts.lerp(chosen.sum(0), 1 - decay), sums.lerp(chosen.T @ z, 1 - decay)
+
+    def wrong_batch_alone(counts, sums, z, ids, decay):
+        """batch alone"""
+        chosen = F.one_hot(ids, len(counts)).float()
+        return chosen.sum(0), chosen.T @ z
+
+    def wrong_order(counts, sums, z, ids, decay):
+        """Counts come first"""
+        chosen = F.one_hot(ids, len(counts)).float()
+        return sums.lerp(chosen.T @ z, 1 - decay), counts.lerp(chosen.sum(0), 1 - decay)
 
     def wrong_in_place(counts, sums, z, ids, decay):
         """in place"""
@@ -231,6 +316,30 @@ class revive:
             for k in range(len(counts))
         ]
         return tuple(torch.stack(column) for column in zip(*rows, strict=True))
+
+    def wrong_as_given(codebook, counts, sums, fresh, fair, share):
+        """function of the text"""
+        dead = counts < share
+        codebook = torch.where(dead[:, None], fresh, codebook)
+        return codebook, counts, sums
+
+    def wrong_border(codebook, counts, sums, fresh, fair, share):
+        """so it lives"""
+        dead = counts <= share * fair
+        return (
+            fresh.where(dead[:, None], codebook),
+            counts.masked_fill(dead, fair),
+            (fair * fresh).where(dead[:, None], sums),
+        )
+
+    def wrong_old_count_in_the_sum(codebook, counts, sums, fresh, fair, share):
+        """*old* count"""
+        dead = counts < share * fair
+        return (
+            fresh.where(dead[:, None], codebook),
+            counts.masked_fill(dead, fair),
+            (counts[:, None] * fresh).where(dead[:, None], sums),
+        )
 
     def wrong_code_only(codebook, counts, sums, fresh, fair, share):
         """straight back"""
@@ -314,6 +423,34 @@ class held_out_gap:
         shown, held_out = patches.chunk(2)
         codebook = lloyd(shown, num_codes, generator)
         return [(codebook[read(x, codebook)] - x).square().mean() for x in (shown, held_out)]
+
+    def right_as_a_tensor(patches, num_codes, generator):
+        codebook = lloyd(patches[: len(patches) // 2], num_codes, generator)
+        return torch.tensor([quality(codebook[read(x, codebook)], x) for x in patches.chunk(2)])
+
+    def wrong_half(patches, num_codes, generator):
+        """fitted to the second half"""
+        held_out, shown = patches.chunk(2)
+        codebook = lloyd(shown, num_codes, generator)
+        return [quality(codebook[read(x, codebook)], x) for x in (shown, held_out)]
+
+    def wrong_all_as_held_out(patches, num_codes, generator):
+        """that of all patches"""
+        shown, _ = patches.chunk(2)
+        codebook = lloyd(shown, num_codes, generator)
+        return [quality(codebook[read(x, codebook)], x) for x in (shown, patches)]
+
+    def wrong_patch_by_patch(patches, num_codes, generator):
+        """all patches of a half together"""
+        codebook = lloyd(patches.chunk(2)[0], num_codes, generator)
+        parts = [[quality(codebook[read(x, codebook)], x) for x in half.split(1)] for half in patches.chunk(2)]
+        return [sum(part) / len(part) for part in parts]
+
+    def wrong_generator(patches, num_codes, generator):
+        """with that generator"""
+        shown, held_out = patches.chunk(2)
+        codebook = lloyd(shown, num_codes, torch.Generator().manual_seed(1))
+        return [quality(codebook[read(x, codebook)], x) for x in (shown, held_out)]
 
     def wrong_one_number(patches, num_codes, generator):
         shown, held_out = patches.chunk(2)

@@ -3,11 +3,19 @@
 import copy
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from vqdit_lite.metrics import psnr, usage
-from vqdit_lite.quantize import ResidualQuantizer, VectorQuantizer, nearest_code, rotation, straight_through
+from vqdit_lite.quantize import (
+    FiniteScalarQuantizer,
+    ResidualQuantizer,
+    VectorQuantizer,
+    nearest_code,
+    rotation,
+    straight_through,
+)
 from vqdit_lite.transformer import unpatchify
 
 
@@ -83,6 +91,36 @@ class compression:
         bits = shape[1] * shape[2] // patch**2 * stages * math.log2(num_codes)
         return bits, bits / (8 * math.prod(shape))
 
+    def wrong_rounded_down(shape, patch, num_codes, stages):
+        """nothing is rounded down"""
+        bits = shape[1] * shape[2] // patch**2 * stages * (num_codes.bit_length() - 1)
+        return bits, 8 * math.prod(shape) / bits
+
+    def wrong_whole_factor(shape, patch, num_codes, stages):
+        """cut off to a whole number"""
+        bits = shape[1] * shape[2] // patch**2 * stages * math.log2(num_codes)
+        return bits, 8 * math.prod(shape) // bits
+
+    def wrong_square_pictures(shape, patch, num_codes, stages):
+        """need not be square"""
+        channels, height, _ = shape
+        bits = (height // patch) ** 2 * stages * math.log2(num_codes)
+        return bits, 8 * channels * height**2 / bits
+
+    def wrong_difference(shape, patch, num_codes, stages):
+        """a difference"""
+        bits = shape[1] * shape[2] // patch**2 * stages * math.log2(num_codes)
+        return bits, 8 * math.prod(shape) - bits
+
+    def wrong_bytes(shape, patch, num_codes, stages):
+        """in bytes"""
+        count = shape[1] * shape[2] // patch**2 * stages * math.log2(num_codes) / 8
+        return count, math.prod(shape) / count
+
+    def wrong_three_channels(shape, patch, num_codes, stages):
+        bits = shape[1] * shape[2] // patch**2 * stages * math.log2(num_codes)
+        return bits, 8 * 3 * shape[1] * shape[2] / bits
+
     def wrong_factor_alone(shape, patch, num_codes, stages):
         return 8 * math.prod(shape) / (shape[1] * shape[2] // patch**2 * stages * math.log2(num_codes))
 
@@ -93,6 +131,13 @@ class to_grid:
 
     def right_rows_first(tokens, grid):
         return tokens.reshape(len(tokens), *grid, -1).permute(0, 3, 1, 2)
+
+    def right_folded(tokens, grid):
+        return F.fold(tokens.transpose(1, 2), grid, kernel_size=1)
+
+    def right_in_numpy(tokens, grid):
+        batch, _, dim = tokens.shape
+        return np.moveaxis(tokens.numpy(), 2, 1).reshape(batch, dim, *grid)
 
     def right_place_by_place(tokens, grid):
         batch, _, dim = tokens.shape
@@ -122,6 +167,10 @@ class to_grid:
         """Height and width"""
         height, width = grid
         return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], width, height)
+
+    def wrong_features_first(tokens, grid):
+        """before the pictures"""
+        return torch.stack([feature.unflatten(1, grid) for feature in tokens.unbind(2)])
 
     def wrong_not_laid_out(tokens, grid):
         """lay them out"""
@@ -164,6 +213,70 @@ class finite_scalar:
             ids = ids * levels[d] + digits[..., d]
         nearest = digits / (levels - 1) * 2 - 1
         return z.tanh() + (nearest - z.tanh()).detach(), ids.long()
+
+    def right_nearest_of_all_levels(z, levels):
+        codes, ids, step = [], 0, 1
+        for d, count in enumerate(levels.tolist()):
+            values = torch.linspace(-1, 1, count)
+            digits = (z[..., d, None].tanh() - values).abs().argmin(-1)
+            codes.append(values[digits])
+            ids, step = ids + digits * step, step * count
+        return straight_through(z.tanh(), torch.stack(codes, -1)), ids
+
+    def wrong_digits_cut_off(z, levels):
+        """not rounded"""
+        scaled = z.tanh() * (levels // 2)
+        ids = _id((scaled + levels // 2).long(), levels)
+        return straight_through(scaled, scaled.round()) / (levels // 2), ids
+
+    def wrong_equal_pieces(z, levels):
+        """pieces of the same width"""
+        digits = ((z.tanh() + 1) / 2 * levels).floor().clamp(max=levels - 1)
+        return straight_through(z.tanh(), 2 * digits / (levels - 1) - 1), _id(digits.long(), levels)
+
+    def wrong_stretched_to_half_the_levels(z, levels):
+        """pieces of [-1, 1] of the same width"""
+        scaled = z.tanh() * levels / 2
+        ids = _id(scaled.round().long() + levels // 2, levels)
+        return straight_through(scaled, scaled.round()) / (levels // 2), ids
+
+    def wrong_moved_sigmoid(z, levels):
+        """tanh of z / 2"""
+        digits = (z.sigmoid() * (levels - 1)).round()
+        return straight_through(2 * z.sigmoid() - 1, 2 * digits / (levels - 1) - 1), _id(digits.long(), levels)
+
+    def wrong_gradient_shrunk_only(z, levels):
+        """the gradient is too short"""
+        steps = (z.tanh() * (levels // 2)).round()
+        return straight_through(z.tanh(), steps) / (levels // 2), _id(steps.long() + levels // 2, levels)
+
+    def wrong_divided_by_levels(z, levels):
+        """nearer to 0"""
+        scaled = z.tanh() * (levels // 2)
+        return straight_through(scaled, scaled.round()) / levels, _id(scaled.round().long() + levels // 2, levels)
+
+    def wrong_sum_of_digits(z, levels):
+        """only added up"""
+        scaled = z.tanh() * (levels // 2)
+        return straight_through(scaled, scaled.round()) / (levels // 2), (scaled.round() + levels // 2).long().sum(-1)
+
+    def wrong_counts_from_the_top(z, levels):
+        """not the highest"""
+        scaled = z.tanh() * (levels // 2)
+        return straight_through(scaled, scaled.round()) / (levels // 2), _id(
+            levels // 2 - scaled.round().long(), levels
+        )
+
+    def wrong_hands_over(z, levels):
+        """calls FiniteScalarQuantizer"""
+        quantized = FiniteScalarQuantizer(levels.tolist())(z[None])
+        return quantized.codes[0], quantized.ids[0]
+
+    def wrong_on_even_numbers(z, levels):
+        # Twice as far apart as asked, so that every second level is never taken.
+        scaled = z.tanh() * (levels // 2)
+        rounded = 2 * (scaled / 2).round()
+        return straight_through(scaled, rounded) / (levels // 2), _id(rounded.long() + levels // 2, levels)
 
     def wrong_no_gradient(z, levels):
         """derivative zero"""
@@ -239,6 +352,7 @@ class finite_scalar:
         return rounded / (levels // 2), _id(rounded.detach() + levels // 2, levels)
 
     def wrong_floor(z, levels):
+        """goes down to the next level"""
         scaled = z.tanh() * (levels // 2)
         return straight_through(scaled, scaled.floor()) / (levels // 2), _id(
             scaled.floor().long() + levels // 2, levels
@@ -354,9 +468,77 @@ class residual_quantize:
         return torch.stack(ids, 1), whole - z
 
     def wrong_hands_over(z, codebooks):
-        """which does the work"""
+        """Do without it"""
         quantizer = ResidualQuantizer([VectorQuantizer(*codebook.shape) for codebook in codebooks])
         return quantizer(z[None]).ids[0], quantizer(z[None]).codes[0]
+
+    def wrong_cut_from_one_row(z, codebooks):
+        """one long row"""
+        ids, total = [], 0
+        for codebook in codebooks:
+            ids.append(nearest_code(z - total, codebook))
+            total = total + codebook[ids[-1]]
+        return torch.cat(ids).view(len(z), len(codebooks)), total
+
+    def wrong_list_of_ids(z, codebooks):
+        """make one tensor"""
+        ids, total = [], 0
+        for codebook in codebooks:
+            ids.append(nearest_code(z - total, codebook))
+            total = total + codebook[ids[-1]]
+        return ids, total
+
+    def wrong_ids_run_on(z, codebooks):
+        """start at 0 again"""
+        ids, total = [], 0
+        for stage, codebook in enumerate(codebooks):
+            chosen = nearest_code(z - total, codebook)
+            total = total + codebook[chosen]
+            ids.append(chosen + stage * len(codebook))
+        return torch.stack(ids, 1), total
+
+    def wrong_largest_product(z, codebooks):
+        """own length counts"""
+        ids, total = [], torch.zeros_like(z)
+        for codebook in codebooks:
+            ids.append(torch.einsum("md,kd->mk", z - total, codebook).max(1).indices)
+            total = total + codebook[ids[-1]]
+        return torch.stack(ids, 1), total
+
+    def wrong_looked_up_in_the_first(z, codebooks):
+        """looked up in the first codebook"""
+        ids = []
+        for codebook in codebooks:
+            ids.append(nearest_code(z, codebook))
+            z = z - codebook[ids[-1]]
+        ids = torch.stack(ids, 1)
+        return ids, codebooks[0][ids].sum(1)
+
+    def wrong_sum_of_what_is_given(z, codebooks):
+        """*given* is added up"""
+        ids, total = [], 0
+        for codebook in codebooks:
+            total = total + z
+            ids.append(nearest_code(z, codebook))
+            z = z - codebook[ids[-1]]
+        return torch.stack(ids, 1), total
+
+    def wrong_best_of_all_sums(z, codebooks):
+        """choose together"""
+        ids, total = torch.zeros(1, 0, dtype=torch.long), torch.zeros(1, z.shape[1])
+        for codebook in codebooks:
+            total = (total[:, None] + codebook).flatten(0, 1)
+            new = torch.arange(len(codebook)).repeat(len(ids))[:, None]
+            ids = torch.cat([ids.repeat_interleave(len(codebook), 0), new], 1)
+        best = nearest_code(z, total)
+        return ids[best], total[best]
+
+    def wrong_directions_only(z, codebooks):
+        ids, total = [], torch.zeros_like(z)
+        for codebook in codebooks:
+            ids.append((_unit(z - total) @ _unit(codebook).T).argmax(1))
+            total = total + codebook[ids[-1]]
+        return torch.stack(ids, 1), total
 
     def wrong_stages_backwards(z, codebooks):
         ids, total = [], 0
@@ -389,7 +571,7 @@ class residual_commitment:
         return loss
 
     def wrong_as_shown(z, ids, codebooks):
-        """only the first stage teaches"""
+        """what the function of the text does"""
         rest, loss = z, 0
         for stage, codebook in enumerate(codebooks):
             codes = codebook[ids[:, stage]].detach()
@@ -406,6 +588,49 @@ class residual_commitment:
             loss = loss + F.mse_loss(rest, codes)
             rest = rest - straight_through(rest, codes)
         return loss
+
+    def right_with_one_detach(z, ids, codebooks):
+        rest, loss = z, 0
+        for stage, codebook in enumerate(codebooks):
+            codes = codebook[ids[:, stage]].detach()
+            loss = loss + (rest - codes).square().mean()
+            passed_on = rest + (codes - rest).detach()
+            rest = rest - passed_on.detach()
+        return loss
+
+    def wrong_plain_number(z, ids, codebooks):
+        """plain number"""
+        rest, loss = z, 0
+        for stage, codebook in enumerate(codebooks):
+            rest = rest - codebook[ids[:, stage]].detach()
+            loss = loss + rest.square().mean().item()
+        return loss
+
+    def wrong_codes_handed_on(z, ids, codebooks):
+        """it should get what they leave over"""
+        rest, loss = z, 0
+        for stage, codebook in enumerate(codebooks):
+            codes = codebook[ids[:, stage]].detach()
+            loss = loss + F.mse_loss(rest, codes)
+            rest = straight_through(rest, codes)
+        return loss
+
+    def wrong_added(z, ids, codebooks):
+        """added to the rest"""
+        rest, loss = z, 0
+        for stage, codebook in enumerate(codebooks):
+            codes = codebook[ids[:, stage]].detach()
+            loss = loss + (rest - codes).square().mean()
+            rest = rest + rest + (codes - rest).detach()
+        return loss
+
+    def wrong_a_loss_for_each(z, ids, codebooks):
+        """one number"""
+        losses = []
+        for stage, codebook in enumerate(codebooks.detach()):
+            z = z - codebook[ids[:, stage]]
+            losses.append(z.square().mean())
+        return torch.stack(losses)
 
     def wrong_rest_detached(z, ids, codebooks):
         """cut off"""
@@ -577,13 +802,61 @@ class rotation_backward:
         return codes.norm() / z.norm() * turned
 
     def wrong_nothing_held_constant(z, codes, gradient):
-        """It counts as a constant"""
+        """it counts as a constant"""
         z = z.clone().requires_grad_()
         a, b = _unit(z), _unit(codes)
         r = _unit(a + b)
         turned = z - 2 * r * (r * z).sum(-1, keepdim=True) + 2 * b * (a * z).sum(-1, keepdim=True)
         turned = turned * codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True)
         return torch.autograd.grad((gradient * turned).sum(), z)[0]
+
+    def wrong_one_number_for_all(z, codes, gradient):
+        """made for all of them"""
+        a, b = _unit(z), _unit(codes)
+        r = _unit(a + b)
+        turned = gradient - 2 * (r * gradient).sum() * r + 2 * (b * gradient).sum() * a
+        return codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True) * turned
+
+    def wrong_axis(z, codes, gradient):
+        """last axis"""
+        a, b = F.normalize(z), F.normalize(codes)
+        r = F.normalize(a + b)
+        turned = gradient - 2 * r * (r * gradient).sum(1, keepdim=True) + 2 * a * (b * gradient).sum(1, keepdim=True)
+        return codes.norm(dim=1, keepdim=True) / z.norm(dim=1, keepdim=True) * turned
+
+    def wrong_no_mirror(z, codes, gradient):
+        """term with r"""
+        a, b = _unit(z), _unit(codes)
+        turned = gradient + 2 * a * (b * gradient).sum(-1, keepdim=True)
+        return codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True) * turned
+
+    def wrong_bracket_forgotten(z, codes, gradient):
+        """all three terms"""
+        a, b = _unit(z), _unit(codes)
+        r = _unit(a + b)
+        stretched = codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True) * gradient
+        return stretched - 2 * r * (r * gradient).sum(-1, keepdim=True) + 2 * a * (b * gradient).sum(-1, keepdim=True)
+
+    def wrong_z_twice(z, codes, gradient):
+        """stands twice"""
+        a = _unit(z)
+        r = _unit(a + _unit(codes))
+        turned = gradient - 2 * r * (r * gradient).sum(-1, keepdim=True) + 2 * a * (a * gradient).sum(-1, keepdim=True)
+        return codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True) * turned
+
+    def wrong_both_products_with_z(z, codes, gradient):
+        """with the gradient"""
+        a, b = _unit(z), _unit(codes)
+        r = _unit(a + b)
+        turned = gradient - 2 * r * (r * z).sum(-1, keepdim=True) + 2 * a * (b * z).sum(-1, keepdim=True)
+        return codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True) * turned
+
+    def wrong_squared_lengths(z, codes, gradient):
+        """not of their squares"""
+        a, b = _unit(z), _unit(codes)
+        r = _unit(a + b)
+        turned = gradient - 2 * r * (r * gradient).sum(-1, keepdim=True) + 2 * a * (b * gradient).sum(-1, keepdim=True)
+        return codes.square().sum(-1, keepdim=True) / z.square().sum(-1, keepdim=True) * turned
 
     def wrong_z_in_one_product(z, codes, gradient):
         a, b = _unit(z), _unit(codes)
@@ -620,6 +893,48 @@ class with_fewer_codes:
         dropped = order[kept:]
         changed.quantizer.codebook[dropped] = changed.quantizer.codebook[order[0]] + 1e3
         ids = changed.encode(pictures)
+        return (ids == model.encode(pictures)).float().mean(), psnr(model.decode(ids), pictures)
+
+    def right_by_counting(model, order, kept, pictures):
+        before = model.encode(pictures)  # a token stays just where its code stays
+        short = model.quantizer.codebook[order[:kept]]
+        ids = order[nearest_code(model.encoder(pictures), short)].numpy()
+        error = np.square(model.decode(torch.from_numpy(ids)).numpy() - pictures.numpy()).mean()
+        return torch.isin(before, order[:kept]).float().mean(), -10 * np.log10(error)
+
+    def wrong_not_limited(model, order, kept, pictures):
+        """model.decode limits them"""
+        short = model.quantizer.codebook[order[:kept]]
+        positions = nearest_code(model.encoder(pictures), short)
+        share = (order[positions] == model.encode(pictures)).float().mean()
+        return share, psnr(model.decoder(short[positions]), pictures)
+
+    def wrong_ids_of_what_comes_back(model, order, kept, pictures):
+        """*original* pictures"""
+        ids = order[nearest_code(model.encoder(pictures), model.quantizer.codebook[order[:kept]])]
+        decoded = model.decode(ids)
+        return (model.encode(decoded) == model.encode(pictures)).float().mean(), psnr(decoded, pictures)
+
+    def wrong_percent(model, order, kept, pictures):
+        """in percent"""
+        ids = order[nearest_code(model.encoder(pictures), model.quantizer.codebook[order[:kept]])]
+        return 100 * (ids == model.encode(pictures)).double().mean(), psnr(model.decode(ids), pictures)
+
+    def wrong_ranks(model, order, kept, pictures):
+        """rank for each id"""
+        stay = (order < kept).nonzero()[:, 0]
+        ids = stay[nearest_code(model.encoder(pictures), model.quantizer.codebook[stay])]
+        return (ids == model.encode(pictures)).float().mean(), psnr(model.decode(ids), pictures)
+
+    def wrong_logarithm(model, order, kept, pictures):
+        """base 10"""
+        ids = order[nearest_code(model.encoder(pictures), model.quantizer.codebook[order[:kept]])]
+        error = F.mse_loss(model.decode(ids), pictures)
+        return (ids == model.encode(pictures)).float().mean(), -10 * error.log()
+
+    def wrong_sorted(model, order, kept, pictures):
+        stay = order[:kept].sort().values
+        ids = order[nearest_code(model.encoder(pictures), model.quantizer.codebook[stay])]
         return (ids == model.encode(pictures)).float().mean(), psnr(model.decode(ids), pictures)
 
     def wrong_positions(model, order, kept, pictures):

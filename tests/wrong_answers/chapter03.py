@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from vqdit_lite.schedule import cosine, ddpm
@@ -73,6 +74,25 @@ class corrupt:
         a = alpha_bar.reshape(len(x0), *[1] * (x0.ndim - 1))
         return a**2 * x0 + (1 - a**2) * eps
 
+    def wrong_signal_is_alpha_bar(x0, alpha_bar, eps):
+        """the variance is kept"""
+        a = alpha_bar.reshape(len(x0), *[1] * (x0.ndim - 1))
+        return a * x0 + torch.sqrt((1 - a) * (1 + a)) * eps
+
+    def wrong_one_axis_more(x0, alpha_bar, eps):
+        """one axis more"""
+        a = alpha_bar.reshape(-1, *[1 for _ in x0.shape])
+        return a.sqrt() * x0 + (1 - a).sqrt() * eps
+
+    def wrong_flat(x0, alpha_bar, eps):
+        """flattened"""
+        a = alpha_bar[:, None]
+        return a.sqrt() * x0.reshape(len(x0), -1) + (1 - a).sqrt() * eps.reshape(len(x0), -1)
+
+    def wrong_noise_at_full_strength(x0, alpha_bar, eps):
+        """not multiplied by anything"""
+        return eps + alpha_bar.sqrt().reshape(len(x0), *[1] * (x0.ndim - 1)) * x0
+
     def wrong_in_place(x0, alpha_bar, eps):
         """in place"""
         a = alpha_bar.reshape(len(x0), *[1] * (x0.ndim - 1))
@@ -129,11 +149,36 @@ class snr:
         ratio = signal.square() / noise.square()
         return ratio.log(), ratio
 
+    def wrong_ratio_alone(signal, noise):
+        """the SNR alone"""
+        return signal.square() / noise.square()
+
+    def wrong_small_number_added(signal, noise):
+        """an infinite ratio"""
+        ratio = signal**2 / (noise**2 + 1e-12)
+        return ratio, ratio.log()
+
+    def wrong_share_and_odds(signal, noise):
+        """a share of the variance"""
+        share = signal**2 / (signal**2 + noise**2)
+        return share, torch.logit(share)
+
+    def wrong_one_added(signal, noise):
+        """1 + SNR"""
+        ratio = signal**2 / noise**2
+        return ratio, torch.log(1 + ratio)
+
+    def wrong_noise_not_squared(signal, noise):
+        """the noise is not"""
+        ratio = signal.square() / noise
+        return ratio, ratio.log()
+
     def wrong_variances_squared_again(signal, noise):
         ratio = (signal / noise) ** 4
         return ratio, ratio.log()
 
     def wrong_logarithm_alone(signal, noise):
+        """the logarithm alone"""
         return 2 * torch.log(signal / noise)
 
 
@@ -200,7 +245,7 @@ class alpha_bars:
         return torch.cat([torch.ones(1), kept[:-1]])
 
     def wrong_no_cap(steps, first, last):
-        """cap β"""
+        """ᾱ turns negative"""
         betas = torch.cat([torch.zeros(1), torch.linspace(first, last, steps) * 1000 / steps])
         return (1 - betas).cumprod(0)
 
@@ -218,6 +263,51 @@ class alpha_bars:
         betas = [(first + (last - first) * i / steps) * 1000 / steps for i in range(steps)]
         kept = [1 - min(beta, 0.999) for beta in betas]
         return torch.tensor([math.prod(kept[:i]) for i in range(steps + 1)])
+
+    def wrong_capped_before_scaling(steps, first, last):
+        """After the scaling"""
+        betas = torch.linspace(first, last, steps).clamp(max=0.999) * 1000 / steps
+        return torch.cat([torch.ones(1), torch.cumprod(1 - betas, 0)])
+
+    def wrong_capped_at_one(steps, first, last):
+        """The cap lies above 0.999"""
+        kept = (1 - torch.linspace(first, last, steps) * 1000 / steps).clamp(min=0)
+        return torch.cat([torch.ones(1), torch.cumprod(kept, 0)])
+
+    def wrong_line_to_the_cap(steps, first, last):
+        """`last` alone is capped"""
+        betas = torch.linspace(first * 1000 / steps, min(0.999, last * 1000 / steps), steps)
+        return torch.cat([torch.ones(1), torch.cumprod(1 - betas, 0)])
+
+    def wrong_raised_to_the_cap(steps, first, last):
+        """at most 0.999"""
+        betas = (torch.linspace(first, last, steps) * 1000 / steps).clamp(0.999)
+        return torch.cat([torch.ones(1), torch.cumprod(1 - betas, 0)])
+
+    def wrong_factor_written_down(steps, first, last):
+        """the factor of 50 steps"""
+        betas = torch.linspace(20 * first, 20 * last, steps).clamp(max=0.999)
+        return torch.cat([torch.ones(1), torch.cumprod(1 - betas, 0)])
+
+    def wrong_whole_factor(steps, first, last):
+        """a whole number"""
+        betas = torch.linspace(first, last, steps) * (1000 // steps)
+        return torch.cat([torch.ones(1), torch.cumprod(1 - betas.clamp(max=0.999), 0)])
+
+    def wrong_many_steps_in_one(steps, first, last):
+        """would do together"""
+        kept = (1 - torch.linspace(first, last, steps)) ** (1000 / steps)
+        return torch.cat([torch.ones(1), torch.cumprod(kept, 0)])
+
+    def wrong_start_at_the_end(steps, first, last):
+        """stands at the end"""
+        betas = (torch.linspace(first, last, steps) * 1000 / steps).clamp(max=0.999)
+        return torch.cat([torch.cumprod(1 - betas, 0), torch.ones(1)])
+
+    def wrong_line_too_late(steps, first, last):
+        """starts too late"""
+        betas = torch.linspace(first, last, steps + 1)[1:] * 1000 / steps
+        return torch.cat([torch.ones(1), torch.cumprod(1 - betas.clamp(max=0.999), 0)])
 
     def wrong_capped_too_late(steps, first, last):
         """Cap the β"""
@@ -276,7 +366,7 @@ class zero_terminal_snr:
         return ((alpha_bar(t) ** 0.5 - left**0.5) / (1 - left)) ** 2
 
     def wrong_last_time_asked(alpha_bar, t):
-        """the lowest of the times"""
+        """the latest of the times"""
         root = alpha_bar(t) ** 0.5
         return ((root - root.min()) / (1 - root.min())) ** 2
 
@@ -286,9 +376,38 @@ class zero_terminal_snr:
         return torch.square((root - root.amin()) / (root.amax() - root.amin()))
 
     def wrong_last_of_the_list(alpha_bar, t):
-        """the lowest of the times"""
+        """the latest of the times"""
         root = alpha_bar(t) ** 0.5
         return ((root - root[-1]) / (1 - root[-1])) ** 2
+
+    def wrong_start_asked_for(alpha_bar, t):
+        """the earliest of the times"""
+        root, left = alpha_bar(t).sqrt(), alpha_bar(torch.ones(())).sqrt()
+        return ((root - left) / (root.flatten()[0] - left)).square()
+
+    def wrong_one_time_longer(alpha_bar, t):
+        """t is a single number"""
+        left = alpha_bar(torch.ones(1)).sqrt()
+        return ((alpha_bar(t).sqrt() - left) / (1 - left)).square()
+
+    def wrong_no_brackets(alpha_bar, t):
+        """Only what is left is divided"""
+        left = alpha_bar(torch.ones(())) ** 0.5
+        return (alpha_bar(t) ** 0.5 - left / (1 - left)) ** 2
+
+    def wrong_root_forgotten(alpha_bar, t):
+        """Before the square"""
+        left = alpha_bar(torch.ones(()))
+        return torch.square((alpha_bar(t) - left) / (1 - left))
+
+    def wrong_number_of_another_schedule(alpha_bar, t):
+        """what DDPM's schedule leaves"""
+        return ((alpha_bar(t) ** 0.5 - 0.0064) / (1 - 0.0064)) ** 2
+
+    def wrong_what_is_left_at_the_start(alpha_bar, t):
+        """at t = 0, where it is all"""
+        left = alpha_bar(torch.zeros(())).sqrt()
+        return ((alpha_bar(t).sqrt() - left) / (1 - left)).square()
 
     def wrong_ramp(alpha_bar, t):
         return (alpha_bar(t).sqrt() - t * alpha_bar(torch.ones(())).sqrt()) ** 2
@@ -307,6 +426,23 @@ class stratified_times:
         t = torch.linspace(0, 1, n + 1)[:-1] + torch.empty(1).uniform_(generator=generator)
         return torch.where(t >= 1, t - 1, t).clamp(1e-6, 1 - 1e-6)
 
+    def right_as_an_array(n, generator):
+        u = torch.rand(1, generator=generator, dtype=torch.float64).numpy()
+        return (u + np.arange(n) / n) % 1
+
+    def wrong_in_order(n, generator):
+        """within one gap of each other"""
+        return torch.sort((torch.rand(1, generator=generator) + torch.arange(n) / n) % 1)[0]
+
+    def wrong_order_from_elsewhere(n, generator):
+        """elsewhere than from the generator"""
+        return (torch.rand(1, generator=generator) + torch.randperm(n) / n) % 1
+
+    def wrong_begins_anew(n, generator):
+        """at each draw"""
+        generator.manual_seed(generator.initial_seed())
+        return (torch.rand(1, generator=generator) + torch.arange(n) / n) % 1
+
     def wrong_each_on_its_own(n, generator):
         """Each time is drawn on its own"""
         return torch.empty(n).uniform_(generator=generator)
@@ -317,12 +453,12 @@ class stratified_times:
         return torch.arange(n) / n + u / n
 
     def wrong_always_in_order(n, generator):
-        """divides b by B"""
+        """within one gap of each other"""
         u = torch.rand(1, generator=generator)
         return torch.arange(n) / n + u / n
 
     def wrong_over_the_end(n, generator):
-        """come in again at 0"""
+        """at the other end"""
         return torch.arange(n) / n + torch.rand((), generator=generator)
 
     def wrong_piled_up(n, generator):
@@ -334,7 +470,7 @@ class stratified_times:
         return torch.remainder(torch.linspace(0, 1, n) + torch.rand((), generator=generator), 1)
 
     def wrong_own_state(n, generator):
-        """torch's own state"""
+        """elsewhere than from the generator"""
         u = torch.rand(())
         return torch.remainder(u + torch.arange(n) / n, 1)
 
@@ -352,6 +488,7 @@ class stratified_times:
         return torch.rand(n, generator=generator).argsort() / n
 
     def wrong_half_of_the_time(n, generator):
+        """a part of (0, 1) only"""
         return (torch.rand(1, generator=generator) / 2 + torch.arange(n) / n) % 1
 
     def wrong_shape(n, generator):
@@ -390,7 +527,7 @@ class cosine_corrupt:
         return signal * x0 + (1 - signal**2).clamp(0).sqrt() * eps
 
     def wrong_unmended(x0, t, eps, offset):
-        """still the function of the text"""
+        """the function of the text gives, with both mistakes"""
 
         def f(t):
             return torch.cos((t + offset) / (1 + offset) * math.pi / 2)
@@ -419,6 +556,35 @@ class cosine_corrupt:
         """by a root of one minus it"""
         signal = torch.sin((1 - t) / (1 + offset) * math.pi / 2) / math.sin(math.pi / 2 / (1 + offset))
         return signal * x0 + (1 - signal).clamp(min=0).sqrt() * eps
+
+    def wrong_root_of_the_signal_alone(x0, t, eps, offset):
+        """the noise has none yet"""
+        signal = torch.sin((1 - t) / (1 + offset) * math.pi / 2) / math.sin(math.pi / 2 / (1 + offset))
+        return signal.clamp(min=0).sqrt() * x0 + (1 - signal) * eps
+
+    def wrong_root_for_the_square(x0, t, eps, offset):
+        """a root where (3.7) has a square"""
+        signal = torch.sin((1 - t) / (1 + offset) * math.pi / 2) / math.sin(math.pi / 2 / (1 + offset))
+        alpha_bar = signal.clamp(min=0) ** 0.5
+        return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
+
+    def wrong_scaled_to_one(x0, t, eps, offset):
+        """its measured spread"""
+        signal = torch.sin((1 - t) / (1 + offset) * math.pi / 2) / math.sin(math.pi / 2 / (1 + offset))
+        x_t = signal * x0 + (1 - signal) * eps
+        return x_t / x_t.std()
+
+    def wrong_same_in_another_guise(x0, t, eps, offset):
+        """just what the function of the text gives"""
+        angle = (t + offset) / (1 + offset) * math.pi / 2
+        alpha_bar = (angle.cos() / math.cos(offset / (1 + offset) * math.pi / 2)) ** 2
+        return alpha_bar.sqrt() * x0 + (1 - alpha_bar.sqrt()) * eps
+
+    def wrong_never_clean(x0, t, eps, offset):
+        """clean at t = 0"""
+        signal = torch.sin((1 - t) / (1 + offset) * math.pi / 2) / math.sin(math.pi / 2 / (1 + offset))
+        alpha_bar = signal.square().clamp(1e-4, 1 - 1e-4)
+        return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
 
     def wrong_start(x0, t, eps, offset):
         """no longer divided by f(0)"""
@@ -544,6 +710,86 @@ class readability:
             x_t = schedule.signal(t) * pictures + schedule.noise(t) * torch.randn(pictures.shape)
             shares.append((torch.cdist(x_t, schedule.signal(t) * means).argmin(1) == labels).float().mean())
         return torch.stack(shares)
+
+    def wrong_fresh_noise_for_all(schedule, times, pictures, labels, means, eps):
+        """the same for all times"""
+        other, shares = torch.randn(pictures.shape), []
+        for t in times:
+            x_t = schedule.signal(t) * pictures + schedule.noise(t) * other
+            shares.append((torch.cdist(x_t, schedule.signal(t) * means).argmin(1) == labels).float().mean())
+        return torch.stack(shares)
+
+    def wrong_noise_on_noise(schedule, times, pictures, labels, means, eps):
+        """the noisy pictures of the time before"""
+        x_t, shares = pictures, []
+        for t in times:
+            x_t = schedule.signal(t) * x_t + schedule.noise(t) * eps
+            shares.append((torch.cdist(x_t, schedule.signal(t) * means).argmin(1) == labels).float().mean())
+        return torch.stack(shares)
+
+    def wrong_first_time_alone(schedule, times, pictures, labels, means, eps):
+        """Only the first time"""
+        shares = []
+        for t in times:
+            x_t = schedule.signal(t) * pictures + schedule.noise(t) * eps
+            shares.append((torch.cdist(x_t, schedule.signal(t) * means).argmin(1) == labels).float().mean())
+            break
+        return torch.stack(shares)
+
+    def wrong_directions(schedule, times, pictures, labels, means, eps):
+        """directions alone"""
+        shares = []
+        for t in times:
+            x_t = schedule.signal(t) * pictures + schedule.noise(t) * eps
+            fit = x_t @ (means / means.norm(dim=1, keepdim=True)).T
+            shares.append((fit.argmax(1) == labels).float().mean())
+        return torch.stack(shares)
+
+    def wrong_absolute_differences(schedule, times, pictures, labels, means, eps):
+        """sums of absolute differences"""
+        shares = []
+        for t in times:
+            x_t = schedule.signal(t) * pictures + schedule.noise(t) * eps
+            distances = (x_t[:, None] - schedule.signal(t) * means).abs().sum(-1)
+            shares.append((distances.argmin(1) == labels).float().mean())
+        return torch.stack(shares)
+
+    def wrong_pictures_not_dimmed(schedule, times, pictures, labels, means, eps):
+        """the pictures are not"""
+        shares = []
+        for t in times:
+            distances = torch.cdist(pictures + schedule.noise(t) * eps, schedule.signal(t) * means)
+            shares.append((distances.argmin(1) == labels).float().mean())
+        return torch.stack(shares)
+
+    def wrong_nothing_dimmed(schedule, times, pictures, labels, means, eps):
+        """and the means neither"""
+        x_t = [pictures + schedule.noise(t) * eps for t in times]
+        return torch.stack([(torch.cdist(x, means).argmin(1) == labels).float().mean() for x in x_t])
+
+    def wrong_swapped(schedule, times, pictures, labels, means, eps):
+        """changed places"""
+        shares = []
+        for t in times:
+            x_t = schedule.noise(t) * pictures + schedule.signal(t) * eps
+            shares.append((torch.cdist(x_t, schedule.signal(t) * means).argmin(1) == labels).float().mean())
+        return torch.stack(shares)
+
+    def wrong_per_cent(schedule, times, pictures, labels, means, eps):
+        """per cent"""
+        shares = []
+        for t in times:
+            x_t, centres = schedule.signal(t) * pictures + schedule.noise(t) * eps, schedule.signal(t) * means
+            shares.append(100 * (torch.cdist(x_t, centres).argmin(1) == labels).sum() / len(labels))
+        return torch.stack(shares)
+
+    def wrong_whole_count(schedule, times, pictures, labels, means, eps):
+        """in whole numbers"""
+        counts = []
+        for t in times:
+            x_t, centres = schedule.signal(t) * pictures + schedule.noise(t) * eps, schedule.signal(t) * means
+            counts.append((torch.cdist(x_t, centres).argmin(1) == labels).sum())
+        return torch.stack(counts)
 
     def wrong_mean_of_all(schedule, times, pictures, labels, means, eps):
         """own share"""

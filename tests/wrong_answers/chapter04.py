@@ -72,11 +72,56 @@ class from_v:
     def wrong_for_even_shares(v, x_t, alpha_bar):
         return (x_t - v) / math.sqrt(2), (x_t + v) / math.sqrt(2)
 
+    def right_by_the_derivative(v, x_t, alpha_bar):
+        angle = torch.atan2((1 - alpha_bar).sqrt(), alpha_bar.sqrt())  # x_t = cos x0 + sin eps, and v is its slope
+        back = torch.polar(torch.ones_like(angle), -angle) * torch.complex(x_t, v)
+        return back.real, back.imag
+
     def wrong_divides(v, x_t, alpha_bar):
-        """data alone"""
+        """divides by the noise, which is 0 where ᾱ is 1"""
         signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
         x0 = signal * x_t - noise * v
         return x0, (x_t - signal * x0) / noise
+
+    def wrong_divides_by_the_signal(v, x_t, alpha_bar):
+        """divides by the signal, which is 0 where ᾱ is 0"""
+        signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+        eps = noise * x_t + signal * v
+        return (x_t - noise * eps) / signal, eps
+
+    def wrong_divides_with_care(v, x_t, alpha_bar):
+        """eps comes out as 0"""
+        signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+        x0 = signal * x_t - noise * v
+        return x0, (x_t - signal * x0) / (noise + 1e-8)
+
+    def wrong_nan_to_number(v, x_t, alpha_bar):
+        """x0 comes out as 0 where the signal is 0"""
+        signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+        eps = noise * x_t + signal * v
+        return ((x_t - noise * eps) / signal).nan_to_num(0), eps
+
+    def wrong_p_for_q(v, x_t, alpha_bar):
+        """p and q are exchanged"""
+        a, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+        p, q = a, -sigma
+        return (q * x_t - sigma * v) / (a * q - sigma * p), (a * v - p * x_t) / (a * q - sigma * p)
+
+    def wrong_p_for_q_without_denominator(v, x_t, alpha_bar):
+        """p and q are exchanged"""
+        a, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+        return -sigma * (x_t + v), a * (v - x_t)
+
+    def wrong_no_roots_in_full(v, x_t, alpha_bar):
+        """variances; signal and noise are their square roots"""
+        a, sigma = alpha_bar, 1 - alpha_bar
+        below = a * a - sigma * -sigma
+        return (a * x_t - sigma * v) / below, (a * v + sigma * x_t) / below
+
+    def wrong_root_of_the_signal_forgotten(v, x_t, alpha_bar):
+        """the signal is not ᾱ"""
+        noise = (1 - alpha_bar).sqrt()
+        return alpha_bar * x_t - noise * v, noise * x_t + alpha_bar * v
 
     def wrong_hands_back(v, x_t, alpha_bar):
         """calls from_target"""
@@ -132,11 +177,37 @@ class guide:
         return outputs[..., :half].lerp(outputs[..., half:], scale)
 
     def wrong_label_alone(outputs, scale):
-        """no effect"""
+        """as if s were 1"""
         return outputs[len(outputs) // 2 :]
 
+    def wrong_cut_off(outputs, scale):
+        """cut off"""
+        half = len(outputs) // 2
+        return torch.lerp(outputs[:half], outputs[half:], min(max(scale, 0), 1))
+
+    def wrong_rounded_down(outputs, scale):
+        """rounded"""
+        half = len(outputs) // 2
+        return torch.lerp(outputs[:half], outputs[half:], int(scale))
+
+    def wrong_rounded(outputs, scale):
+        """nearest whole number"""
+        half = len(outputs) // 2
+        return torch.lerp(outputs[:half], outputs[half:], round(scale))
+
+    def wrong_difference_alone(outputs, scale):
+        """without the label is missing"""
+        half = len(outputs) // 2
+        return scale * (outputs[half:] - outputs[:half])
+
     def wrong_scaled_label(outputs, scale):
+        """a multiple of what is said with the label"""
         return scale * outputs[len(outputs) // 2 :]
+
+    def wrong_mean_of_both(outputs, scale):
+        return (outputs.unflatten(0, (2, -1)) * torch.tensor([1.0, scale]).view(2, 1, *[1] * (outputs.ndim - 1))).mean(
+            0
+        )
 
     def wrong_scale_written_down(outputs, scale):
         free, label = outputs.chunk(2)
@@ -227,23 +298,79 @@ class posterior:
         return mean, noise_then / noise * step_var
 
     def wrong_precisions(x0, x_t, alpha_bar, alpha_bar_then):
-        """the last step"""
+        """At the last step 1 - ᾱ' is 0"""
         alpha = alpha_bar / alpha_bar_then
         says_x_t, says_x0 = alpha / (1 - alpha), 1 / (1 - alpha_bar_then)
         var = 1 / (says_x_t + says_x0)
         return var * (alpha.sqrt() / (1 - alpha) * x_t + alpha_bar_then.sqrt() * says_x0 * x0), var
 
+    def wrong_order(x0, x_t, alpha_bar, alpha_bar_then):
+        """The order is"""
+        return posterior.right_as_a_correction(x0, x_t, alpha_bar, alpha_bar_then)[::-1]
+
+    def wrong_difference_of_noises(x0, x_t, alpha_bar, alpha_bar_then):
+        """the step adds more than that"""
+        noise, noise_then = 1 - alpha_bar, 1 - alpha_bar_then
+        step, shrink = noise - noise_then, (alpha_bar / alpha_bar_then).sqrt()
+        return (alpha_bar_then.sqrt() * step * x0 + shrink * noise_then * x_t) / noise, step * noise_then / noise
+
+    def wrong_x_t_without_root(x0, x_t, alpha_bar, alpha_bar_then):
+        """x_t is multiplied by the square"""
+        alpha, rest, rest_then = alpha_bar / alpha_bar_then, 1 - alpha_bar, 1 - alpha_bar_then
+        mean = alpha_bar_then.sqrt() * (1 - alpha) / rest * x0 + alpha * rest_then / rest * x_t
+        return mean, (1 - alpha) * rest_then / rest
+
+    def wrong_x0_without_root(x0, x_t, alpha_bar, alpha_bar_then):
+        """x0 is multiplied by ᾱ'"""
+        alpha, rest, rest_then = alpha_bar / alpha_bar_then, 1 - alpha_bar, 1 - alpha_bar_then
+        mean = alpha_bar_then * (1 - alpha) / rest * x0 + alpha.sqrt() * rest_then / rest * x_t
+        return mean, (1 - alpha) * rest_then / rest
+
+    def wrong_root_for_alpha(x0, x_t, alpha_bar, alpha_bar_then):
+        """root too many"""
+        alpha, rest, rest_then = (alpha_bar / alpha_bar_then).sqrt(), 1 - alpha_bar, 1 - alpha_bar_then
+        mean = alpha_bar_then.sqrt() * (1 - alpha) / rest * x0 + alpha.sqrt() * rest_then / rest * x_t
+        return mean, (1 - alpha) * rest_then / rest
+
+    def wrong_root_in_the_step(x0, x_t, alpha_bar, alpha_bar_then):
+        """has a root too many"""
+        shrink, rest, rest_then = (alpha_bar / alpha_bar_then).sqrt(), 1 - alpha_bar, 1 - alpha_bar_then
+        mean = alpha_bar_then.sqrt() * (1 - shrink) / rest * x0 + shrink * rest_then / rest * x_t
+        return mean, (1 - shrink) * rest_then / rest
+
+    def wrong_factor_not_squared(x0, x_t, alpha_bar, alpha_bar_then):
+        """is not squared"""
+        shrink, rest, rest_then = (alpha_bar / alpha_bar_then).sqrt(), 1 - alpha_bar, 1 - alpha_bar_then
+        step = rest - shrink * rest_then
+        return alpha_bar_then.sqrt() * step / rest * x0 + shrink * rest_then / rest * x_t, step * rest_then / rest
+
+    def wrong_upside_down(x0, x_t, alpha_bar, alpha_bar_then):
+        """upside down"""
+        alpha, rest, rest_then = alpha_bar_then / alpha_bar, 1 - alpha_bar, 1 - alpha_bar_then
+        mean = alpha_bar_then.sqrt() * (1 - alpha) / rest * x0 + alpha.sqrt() * rest_then / rest * x_t
+        return mean, (1 - alpha) * rest_then / rest
+
+    def wrong_first_row(x0, x_t, alpha_bar, alpha_bar_then):
+        """all rows"""
+        return posterior.right_as_a_correction(x0, x_t, alpha_bar[0], alpha_bar_then[0])
+
+    def wrong_sum_of_weights(x0, x_t, alpha_bar, alpha_bar_then):
+        mean, var = posterior.right_as_a_correction(x0, x_t, alpha_bar, alpha_bar_then)
+        alpha = alpha_bar / alpha_bar_then
+        ones = torch.ones_like(x0)
+        return mean / posterior.right_as_a_correction(ones, ones * alpha.sqrt(), alpha_bar, alpha_bar_then)[0], var
+
     def wrong_wide_variance(x0, x_t, alpha_bar, alpha_bar_then):
-        """shape must be"""
+        """one for each row"""
         mean, var = posterior.right_as_a_correction(x0, x_t, alpha_bar, alpha_bar_then)
         return mean, var.expand_as(mean)
 
 
 class who_is_meant:
     def right_with_cdist(x_t, points, labels, asked, alpha_bar):
-        closeness = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
         allowed = (asked == -1)[:, None] | (asked[:, None] == labels[None])
-        return torch.where(allowed, closeness, float("-inf")).softmax(dim=-1)
+        return torch.where(allowed, exponents, float("-inf")).softmax(dim=-1)
 
     def right_with_products(x_t, points, labels, asked, alpha_bar):
         bracket = alpha_bar.sqrt() * (x_t @ points.T) - alpha_bar * points.square().sum(1) / 2
@@ -267,8 +394,8 @@ class who_is_meant:
 
     def wrong_axis(x_t, points, labels, asked, alpha_bar):
         """over the rows of the batch"""
-        closeness = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(0)
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(0)
 
     def wrong_mask_after_softmax(x_t, points, labels, asked, alpha_bar):
         """no longer sums to 1"""
@@ -277,8 +404,8 @@ class who_is_meant:
 
     def wrong_zero_for_others(x_t, points, labels, asked, alpha_bar):
         """largest there is"""
-        closeness = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), 0).softmax(1)
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), 0).softmax(1)
 
     def wrong_label_ignored(x_t, points, labels, asked, alpha_bar):
         """ignores the label"""
@@ -286,52 +413,106 @@ class who_is_meant:
 
     def wrong_two(x_t, points, labels, asked, alpha_bar):
         """The 2 before"""
-        closeness = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (1 - alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (1 - alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
 
     def wrong_deviation(x_t, points, labels, asked, alpha_bar):
         """twice its root"""
-        closeness = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 * (1 - alpha_bar).sqrt())
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 * (1 - alpha_bar).sqrt())
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
 
     def wrong_signal(x_t, points, labels, asked, alpha_bar):
         """*root* of ᾱ"""
-        closeness = -(torch.cdist(x_t, alpha_bar * points) ** 2) / (2 - 2 * alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+        exponents = -(torch.cdist(x_t, alpha_bar * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
 
     def wrong_not_shrunk(x_t, points, labels, asked, alpha_bar):
         """shrunken points"""
-        closeness = -(torch.cdist(x_t, points) ** 2) / (2 - 2 * alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+        exponents = -(torch.cdist(x_t, points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
 
     def wrong_stretched(x_t, points, labels, asked, alpha_bar):
         """stretches its noise"""
-        closeness = -(torch.cdist(x_t / alpha_bar**0.5, points) ** 2) / (2 - 2 * alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+        exponents = -(torch.cdist(x_t / alpha_bar**0.5, points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
 
     def wrong_not_squared(x_t, points, labels, asked, alpha_bar):
         """has their squares"""
-        closeness = -torch.cdist(x_t, alpha_bar.sqrt() * points) / (2 - 2 * alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+        exponents = -torch.cdist(x_t, alpha_bar.sqrt() * points) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
 
     def wrong_sign(x_t, points, labels, asked, alpha_bar):
         """farthest"""
-        closeness = torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2 / (2 - 2 * alpha_bar)
-        return closeness.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+        exponents = torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2 / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+
+    def right_by_the_logarithm_of_the_mask(x_t, points, labels, asked, alpha_bar):
+        gaps = torch.cdist(x_t, alpha_bar.sqrt() * points, compute_mode="donot_use_mm_for_euclid_dist")
+        allowed = torch.where(asked[:, None] == -1, torch.ones_like(gaps), (labels == asked[:, None]).float())
+        return (allowed.log() - gaps.square() / (2 * (1 - alpha_bar))).softmax(1)
+
+    def right_with_a_very_low_number(x_t, points, labels, asked, alpha_bar):
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        low = torch.finfo(exponents.dtype).min
+        return exponents.masked_fill((asked[:, None] != labels) & (asked[:, None] >= 0), low).softmax(1)
+
+    def wrong_filled_with_ten_thousand(x_t, points, labels, asked, alpha_bar):
+        """not low enough"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.masked_fill((asked[:, None] != labels) & (asked[:, None] >= 0), -1e4).softmax(1)
+
+    def wrong_filled_with_a_million(x_t, points, labels, asked, alpha_bar):
+        """not low enough"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -1e6).softmax(1)
+
+    def wrong_ten_thousand_off(x_t, points, labels, asked, alpha_bar):
+        """not enough"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return (exponents - 1e4 * ((asked[:, None] != labels) & (asked[:, None] >= 0))).softmax(1)
+
+    def wrong_infinity_times_mask(x_t, points, labels, asked, alpha_bar):
+        """times 0 is NaN"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        other = (asked[:, None] != labels) & (asked[:, None] >= 0)
+        return (exponents + other * float("-inf")).softmax(1)
+
+    def wrong_squared_twice(x_t, points, labels, asked, alpha_bar):
+        """here it is squared"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 * (1 - alpha_bar) ** 2)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+
+    def wrong_first_question(x_t, points, labels, asked, alpha_bar):
+        """row 0"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where((labels == asked[0]) | (asked[0] < 0), -torch.inf).softmax(1)
+
+    def wrong_any_minus_one(x_t, points, labels, asked, alpha_bar):
+        """its own question"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        if (asked == -1).any():
+            return exponents.softmax(1)
+        return exponents.where(asked[:, None] == labels, -torch.inf).softmax(1)
 
     def wrong_no_minus_one(x_t, points, labels, asked, alpha_bar):
-        """no label (-1)"""
-        closeness = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
-        return closeness.where(asked[:, None] == labels, -torch.inf).softmax(1)
+        """No point has the label -1"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where(asked[:, None] == labels, -torch.inf).softmax(1)
 
     def wrong_plain_exponentials(x_t, points, labels, asked, alpha_bar):
-        """can end in 0 / 0"""
+        """every exponential in a row is 0"""
         likely = torch.exp(-(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar))
         likely = likely * ((asked[:, None] == labels) | (asked[:, None] < 0))
         return likely / likely.sum(1, keepdim=True)
 
+    def wrong_shared_out_with_care(x_t, points, labels, asked, alpha_bar):
+        """All that is left in a row is 0"""
+        weights = (-(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)).softmax(1)
+        weights = weights * ((asked[:, None] == labels) | (asked[:, None] < 0))
+        return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
+
     def wrong_shared_out_after_the_softmax(x_t, points, labels, asked, alpha_bar):
-        """can end in 0 / 0"""
+        """0 / 0: all weights that are left"""
         weights = (-(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)).softmax(1)
         weights = weights * ((asked[:, None] == labels) | (asked[:, None] < 0))
         return weights / weights.sum(1, keepdim=True)
@@ -440,9 +621,50 @@ class ddim_step:
         return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then) ** 0.5 * eps
 
     def wrong_always_ancestral(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """This is the ancestral step"""
         return ddim_step.right_without_x0(eps, x_t, alpha_bar, alpha_bar_then, 1.0, fresh)
 
+    def wrong_own_noise(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """draws its own noise"""
+        return ddim_step.right_without_x0(eps, x_t, alpha_bar, alpha_bar_then, eta, torch.randn(eps.shape))
+
+    def wrong_exchanged(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """are exchanged"""
+        x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
+        var = eta**2 * ddim_step._var(alpha_bar, alpha_bar_then)
+        return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then - var).clamp(min=0) ** 0.5 * fresh + var**0.5 * eps
+
+    def wrong_eta_on_fresh_alone(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """more of the old is kept"""
+        x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
+        var = ddim_step._var(alpha_bar, alpha_bar_then)
+        return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then - var).clamp(min=0) ** 0.5 * eps + eta * var**0.5 * fresh
+
+    def wrong_guess_without_a_root(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """divided by ᾱ"""
+        x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar
+        var = eta**2 * ddim_step._var(alpha_bar, alpha_bar_then)
+        return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then - var).clamp(min=0) ** 0.5 * eps + var**0.5 * fresh
+
+    def wrong_guess_without_roots(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """takes ᾱ for the signal"""
+        x0 = (x_t - (1 - alpha_bar) * eps) / alpha_bar
+        var = eta**2 * ddim_step._var(alpha_bar, alpha_bar_then)
+        return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then - var).clamp(min=0) ** 0.5 * eps + var**0.5 * fresh
+
+    def wrong_guess_times_variance(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """multiplied by ᾱ'"""
+        x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
+        var = eta**2 * ddim_step._var(alpha_bar, alpha_bar_then)
+        return alpha_bar_then * x0 + (1 - alpha_bar_then - var).clamp(min=0) ** 0.5 * eps + var**0.5 * fresh
+
+    def wrong_noise_squared_into_the_sum(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
+        var = eta**2 * ddim_step._var(alpha_bar, alpha_bar_then)
+        return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then - var).clamp(min=0) * eps + var * fresh
+
     def wrong_fresh_for_eps(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """the variances add up"""
         x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
         return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then) ** 0.5 * ((1 - eta) * eps + eta * fresh)
 
@@ -480,7 +702,7 @@ class sample:
         return then.sqrt() * (x - (1 - now).sqrt() * eps) / now.sqrt() + (1 - then).sqrt() * eps
 
     def wrong_as_it_stands(eps_of, x, alpha_bars, stops):
-        """Nothing has changed"""
+        """both mistakes are still in it"""
         for i in stops:
             now, then = alpha_bars[i], alpha_bars[i - 1]
             eps = eps_of(x, i)
@@ -493,6 +715,55 @@ class sample:
         for i in stops:
             if i > stops[-1]:
                 x = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[i - 1])
+        return x
+
+    def wrong_empties_the_list(eps_of, x, alpha_bars, stops):
+        """changes its argument stops in place"""
+        i = stops.pop(0)
+        while stops:
+            j = stops.pop(0)
+            x, i = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[j]), j
+        return x
+
+    def wrong_asks_twice(eps_of, x, alpha_bars, stops):
+        """4 times for 2 steps"""
+        for i, j in pairwise(stops):
+            x0 = (x - (1 - alpha_bars[i]).sqrt() * eps_of(x, i)) / alpha_bars[i].sqrt()
+            x = alpha_bars[j].sqrt() * x0 + (1 - alpha_bars[j]).sqrt() * eps_of(x, i)
+        return x
+
+    def wrong_asks_once_more(eps_of, x, alpha_bars, stops):
+        """3 times for 2 steps"""
+        eps = eps_of(x, stops[0])
+        for i, j in pairwise(stops):
+            x = sample._step(x, eps, alpha_bars[i], alpha_bars[j])
+            eps = eps_of(x, j)
+        return x
+
+    def wrong_on_to_zero(eps_of, x, alpha_bars, stops):
+        """goes on to 0"""
+        for i, j in zip(stops, stops[1:] + [0], strict=True):  # noqa: RUF005
+            x = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[j])
+        return x
+
+    def wrong_even_jumps(eps_of, x, alpha_bars, stops):
+        """evenly spaced"""
+        jump = stops[0] - stops[1]
+        for i in stops[:-1]:
+            x = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[i - jump])
+        return x
+
+    def wrong_even_jumps_to_zero(eps_of, x, alpha_bars, stops):
+        """evenly spaced"""
+        jump = stops[0] - stops[1]
+        for i in stops:
+            x = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[max(i - jump, 0)])
+        return x
+
+    def wrong_same_eps_all_the_way(eps_of, x, alpha_bars, stops):
+        eps = eps_of(x, stops[0])
+        for i, j in pairwise(stops):
+            x = sample._step(x, eps, alpha_bars[i], alpha_bars[j])
         return x
 
     def wrong_one_too_many(eps_of, x, alpha_bars, stops):
@@ -628,8 +899,28 @@ class undecided:
         of_labels = torch.stack([weights[:, labels == k].mean(1) for k in range(labels.max() + 1)], 1)
         return undecided._bits(of_labels).mean(), undecided._bits(weights).mean()
 
+    def wrong_largest_within_a_label(x_t, points, labels, alpha_bar):
+        """not the largest"""
+        _, weights = undecided._shares(x_t, points, labels, alpha_bar)
+        shape = len(weights), int(labels.max()) + 1
+        of_labels = weights.new_zeros(shape).index_reduce(1, labels, weights, "amax")
+        return undecided._bits(of_labels).mean(), undecided._bits(weights).mean()
+
+    def wrong_mean_made_to_sum_to_1(x_t, points, labels, alpha_bar):
+        """no division"""
+        _, weights = undecided._shares(x_t, points, labels, alpha_bar)
+        of_labels = torch.stack([weights[:, labels == k].mean(1) for k in range(labels.max() + 1)], 1)
+        of_labels = of_labels / of_labels.sum(1, keepdim=True)
+        return undecided._bits(of_labels).mean(), undecided._bits(weights).mean()
+
+    def wrong_share_of_the_largest(x_t, points, labels, alpha_bar):
+        """largest possible entropy"""
+        return [
+            undecided._bits(p).mean() / math.log2(p.shape[1]) for p in undecided._shares(x_t, points, labels, alpha_bar)
+        ]
+
     def wrong_zero_times_infinity(x_t, points, labels, alpha_bar):
-        """weights of zero"""
+        """Zero times minus infinity"""
         return [-(p * p.log2()).sum(1).mean() for p in undecided._shares(x_t, points, labels, alpha_bar)]
 
     def wrong_surest(x_t, points, labels, alpha_bar):

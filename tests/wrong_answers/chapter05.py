@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -55,12 +56,12 @@ class unpatchify:
         return torch.einsum("bwhcij->bchiwj", x).reshape(len(tokens), -1, grid[0] * size, grid[1] * size)
 
     def wrong_width_before_height(tokens, size, grid):
-        """height comes before the width"""
+        """whole picture is turned over"""
         rows = tokens.unflatten(2, (-1, size, size)).split(grid[1], dim=1)
         return torch.cat([torch.cat(row.unbind(1), dim=3) for row in rows], dim=2).transpose(2, 3)
 
     def wrong_stacked_rows_beside_each_other(tokens, size, grid):
-        """Rows and columns of the grid"""
+        """side by side in the grid"""
         rows = tokens.unflatten(2, (-1, size, size)).split(grid[1], dim=1)
         return torch.cat([torch.cat(row.unbind(1), dim=2) for row in rows], dim=3)
 
@@ -85,6 +86,22 @@ class unpatchify:
     def wrong_hands_back(tokens, size, grid):
         """calls unpatchify"""
         return transformer.unpatchify(tokens, size, grid)
+
+    def right_with_pixels_picked(tokens, size, grid):
+        channels, (height, width) = tokens.shape[2] // size**2, (grid[0] * size, grid[1] * size)
+        c, y, x = torch.meshgrid(*(torch.arange(n) for n in (channels, height, width)), indexing="ij")
+        return tokens[:, y // size * grid[1] + x // size, c * size**2 + y % size * size + x % size]
+
+    def wrong_columns_for_rows(tokens, size, grid):
+        """Height and width have changed places"""
+        columns, rows = grid
+        x = tokens.reshape(len(tokens), rows, columns, -1, size, size).permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(len(tokens), -1, rows * size, columns * size)
+
+    def wrong_exchanged_when_joined(tokens, size, grid):
+        """last shape alone"""
+        x = tokens.reshape(len(tokens), *grid, -1, size, size).permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(len(tokens), -1, grid[1] * size, grid[0] * size)
 
 
 class condition:
@@ -150,11 +167,68 @@ class condition:
         return waves(1000 * t, table.shape[1]) + table[labels]
 
     def wrong_ten_classes(t, labels, uniform, share, table):
+        """number written down"""
         return waves(1000 * t, table.shape[1]) + table[labels.masked_fill(uniform < share, 10)]
 
     def wrong_own_dice(t, labels, uniform, share, table):
+        """other random numbers"""
         row = torch.where(torch.rand(len(labels)) < share, len(table) - 1, labels)
         return waves(1000 * t, table.shape[1]) + table[row]
+
+    def right_in_numpy(t, labels, uniform, share, table):
+        t, labels, uniform, table = (x.numpy() for x in (t, labels, uniform, table))
+        rows = np.where(uniform < share, len(table) - 1, labels)
+        angles = np.outer(1000 * t, 10_000.0 ** (-2 * np.arange(table.shape[1] // 2) / table.shape[1]))
+        return np.concatenate([np.cos(angles), np.sin(angles)], axis=1) + table[rows]
+
+    def wrong_equal_too(t, labels, uniform, share, table):
+        """lie *below*"""
+        return waves(1000 * t, table.shape[1]) + table[torch.where(uniform <= share, len(table) - 1, labels)]
+
+    def wrong_one_in_ten(t, labels, uniform, share, table):
+        """a share of 0.1"""
+        return waves(1000 * t, table.shape[1]) + table[labels.masked_fill(uniform < 0.1, -1)]
+
+    def wrong_one_row_too_far(t, labels, uniform, share, table):
+        """rows are counted from 0"""
+        return waves(1000 * t, table.shape[1]) + table[labels.masked_fill(uniform < share, len(table))]
+
+    def wrong_waves_of_the_chapter(t, labels, uniform, share, table):
+        """as many waves as"""
+        return waves(1000 * t, 256) + table[labels.masked_fill(uniform < share, -1)]
+
+    def wrong_sines_first(t, labels, uniform, share, table):
+        """sines stand before"""
+        angles = 1000 * t[:, None] / 10_000 ** (torch.arange(0, table.shape[1], 2) / table.shape[1])
+        row = torch.where(uniform < share, len(table) - 1, labels)
+        return torch.cat([angles.sin(), angles.cos()], 1) + table[row]
+
+    def wrong_in_turn(t, labels, uniform, share, table):
+        """alternate"""
+        angles = 1000 * t[:, None] / 10_000 ** (torch.arange(0, table.shape[1], 2) / table.shape[1])
+        both = torch.zeros(len(t), table.shape[1])
+        both[:, ::2], both[:, 1::2] = angles.cos(), angles.sin()
+        return both + table[torch.where(uniform < share, len(table) - 1, labels)]
+
+    def wrong_whole_steps(t, labels, uniform, share, table):
+        """whole steps"""
+        row = torch.where(uniform < share, len(table) - 1, labels)
+        return waves((t * 1000).long().float(), table.shape[1]) + table[row]
+
+    def wrong_product(t, labels, uniform, share, table):
+        """are multiplied"""
+        return waves(1000 * t, table.shape[1]) * table[labels.masked_fill(uniform < share, -1)]
+
+    def wrong_no_label_first(t, labels, uniform, share, table):
+        """moved up by a row"""
+        return waves(1000 * t, table.shape[1]) + table[(1 + labels) * (uniform >= share)]
+
+    def wrong_waves_of_the_label(t, labels, uniform, share, table):
+        row = torch.where(uniform < share, len(table) - 1, labels)
+        return waves(1000 * t, table.shape[1]) + waves(row.float(), table.shape[1])
+
+    def wrong_mean_of_the_two(t, labels, uniform, share, table):
+        return (waves(1000 * t, table.shape[1]) + table[labels.masked_fill(uniform < share, -1)]) / 2
 
 
 class multi_head_attention:
@@ -259,6 +333,7 @@ class multi_head_attention:
         return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1) @ v
 
     def wrong_mean_of_heads(q, k, v, heads):
+        """averaged over the heads"""
         shares = [
             (one @ two.mT / math.sqrt(one.shape[-1])).softmax(-1)
             for one, two in zip(q.chunk(heads, -1), k.chunk(heads, -1), strict=True)
@@ -269,6 +344,60 @@ class multi_head_attention:
         """calls scaled_dot_product_attention"""
         q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    def right_in_numpy(q, k, v, heads):
+        found = []
+        for one, two, three in zip(*(np.split(x.numpy(), heads, axis=-1) for x in (q, k, v)), strict=True):
+            scores = np.exp(one @ two.swapaxes(-1, -2) / np.sqrt(one.shape[-1]))
+            found.append(scores / scores.sum(-1, keepdims=True) @ three)
+        return np.concatenate(found, axis=-1)
+
+    def wrong_as_many_keys_as_queries(q, k, v, heads):
+        """one number taken for the other"""
+        batch, tokens, width = q.shape
+        q, k, v = (x.view(batch, tokens, heads, -1).transpose(1, 2) for x in (q, k, v))
+        shares = (q @ k.mT / math.sqrt(width / heads)).softmax(-1)
+        return (shares @ v).transpose(1, 2).reshape(batch, tokens, width)
+
+    def wrong_joined_feature_by_feature(q, k, v, heads):
+        """feature by feature"""
+        q, k, v = (x.unflatten(-1, (heads, -1)) for x in (q, k, v))
+        shares = (torch.einsum("bnhd,bmhd->bhnm", q, k) / math.sqrt(q.shape[-1])).softmax(-1)
+        return torch.einsum("bhnm,bmhd->bndh", shares, v).flatten(2)
+
+    def wrong_reverse_order(q, k, v, heads):
+        """reverse order"""
+        found = []
+        for one, two, three in zip(*(x.chunk(heads, -1) for x in (q, k, v)), strict=True):
+            found.insert(0, (one @ two.mT / math.sqrt(one.shape[-1])).softmax(-1) @ three)
+        return torch.cat(found, -1)
+
+    def wrong_heads_added(q, k, v, heads):
+        """is added up"""
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return ((q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1) @ v).sum(1)
+
+    def wrong_scale_of_the_tokens(q, k, v, heads):
+        """number of keys"""
+        found = []
+        for one, two, three in zip(*(x.chunk(heads, -1) for x in (q, k, v)), strict=True):
+            found.append((one @ two.mT / math.sqrt(k.shape[1])).softmax(-1) @ three)
+        return torch.cat(found, -1)
+
+    def wrong_chapters_attention(q, k, v, heads):
+        """calls attention"""
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return transformer.attention(q, k, v)[0].transpose(1, 2).flatten(2)
+
+    def wrong_still_apart(q, k, v, heads):
+        """still apart"""
+        q, k, v = (torch.stack(x.chunk(heads, -1), 1) for x in (q, k, v))
+        return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1) @ v
+
+    def wrong_own_scale_for_each_key(q, k, v, heads):
+        q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+        shares = (q @ F.normalize(k, dim=-1).mT).softmax(-1)
+        return (shares @ v).transpose(1, 2).flatten(2)
 
 
 class rotary_attention:
@@ -288,7 +417,7 @@ class rotary_attention:
         return torch.softmax(scores, -1) @ v
 
     def wrong_as_given(q, k, v, angles):
-        """Both mistakes"""
+        """both mistakes are still in it"""
         q, k, v = (turn(x, angles) for x in (q, k, v))
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         earlier = torch.ones(scores.shape[-2:]).tril().bool()
@@ -338,9 +467,55 @@ class rotary_attention:
         return turn(F.scaled_dot_product_attention(turn(q, angles), turn(k, angles), turn(v, angles)), -angles)
 
     def wrong_blind_to_itself(q, k, v, angles):
+        """No token may look at itself"""
         scores = turn(q, angles) @ turn(k, angles).mT / math.sqrt(q.shape[-1])
         itself = torch.eye(scores.shape[-1]).bool()
         return scores.masked_fill(itself, -1e9).softmax(-1) @ v
+
+    def right_with_the_chapters_attention(q, k, v, angles):
+        return transformer.attention(turn(q, angles), turn(k, angles), v)[0]
+
+    def wrong_zero_for_minus_infinity(q, k, v, angles):
+        """score 0"""
+        scores = turn(q, angles) @ turn(k, angles).mT / math.sqrt(q.shape[-1])
+        earlier = torch.ones(scores.shape[-2:]).tril().bool()
+        return scores.masked_fill(~earlier, 0).softmax(-1) @ v
+
+    def wrong_zero_and_values(q, k, v, angles):
+        """other mistake is still there"""
+        q, k, v = (turn(x, angles) for x in (q, k, v))
+        scores = q @ k.mT / math.sqrt(q.shape[-1])
+        return (scores * torch.ones(scores.shape[-2:]).tril()).softmax(-1) @ v
+
+    def wrong_other_way_round(q, k, v, angles):
+        """other way round"""
+        return transformer.attention(turn(q, -angles), turn(k, -angles), v)[0]
+
+    def wrong_neighbours(q, k, v, angles):
+        """Neighbouring features"""
+        q, k = (torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) for x in (q, k))
+        turned = torch.polar(torch.ones_like(angles), angles)
+        q, k = (torch.view_as_real(x * turned).flatten(-2) for x in (q, k))
+        return F.scaled_dot_product_attention(q, k, v)
+
+    def wrong_nothing_turned_and_causal(q, k, v, angles):
+        """and still some"""
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    def wrong_mask_without_its_tilde(q, k, v, angles):
+        """sees nothing"""
+        q, k, v = (turn(x, angles) for x in (q, k, v))
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        earlier = torch.ones(scores.shape[-2:]).tril().bool()
+        return scores.masked_fill(earlier, -math.inf).softmax(dim=-1) @ v
+
+    def wrong_shares_too(q, k, v, angles):
+        """two things"""
+        return transformer.attention(turn(q, angles), turn(k, angles), v)
+
+    def wrong_turned_twice(q, k, v, angles):
+        q, k = (turn(turn(x, angles), angles) for x in (q, k))
+        return F.scaled_dot_product_attention(q, k, v)
 
 
 class adaln_block:
@@ -348,7 +523,8 @@ class adaln_block:
         six = (condition * condition.sigmoid()) @ weight.T + bias
         six = six.reshape(len(h), 6, 1, -1).unbind(1)
         for (shift, scale, gate), branch in ((six[:3], attend), (six[3:], think)):
-            h = torch.addcmul(h, gate, branch(torch.addcmul(shift, F.layer_norm(h, h.shape[-1:]), 1 + scale)))
+            normed = F.layer_norm(h, h.shape[-1:], eps=1e-6)
+            h = torch.addcmul(h, gate, branch(torch.addcmul(shift, normed, 1 + scale)))
         return h
 
     def right_with_a_norm_by_hand(h, condition, weight, bias, attend, think):
@@ -378,7 +554,7 @@ class adaln_block:
         return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * c2 + b2)
 
     def wrong_scale_first(h, condition, weight, bias, attend, think):
-        """exchanged"""
+        """taken for scale c, shift b, gate g"""
         c1, b1, g1, c2, b2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
         return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
@@ -446,6 +622,7 @@ class adaln_block:
         return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
     def wrong_bias_forgotten(h, condition, weight, bias, attend, think):
+        """bias of the linear map"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
         return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
@@ -456,6 +633,76 @@ class adaln_block:
         h += g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
         h += g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
         return h
+
+    def wrong_first_correction_lost(h, condition, weight, bias, attend, think):
+        """so the first is lost"""
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        x = h + g1 * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
+        return h + g2 * think(F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + c2) + b2)
+
+    def wrong_one_forgotten_at_last(h, condition, weight, bias, attend, think):
+        """in the second branch"""
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + g1 * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
+        return h + g2 * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c2 + b2)
+
+    def wrong_gate_first(h, condition, weight, bias, attend, think):
+        """taken for gate g, scale c, shift b"""
+        g1, c1, b1, g2, c2, b2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + g1 * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
+        return h + g2 * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c2) + b2)
+
+    def wrong_norm_along_the_tokens(h, condition, weight, bias, attend, think):
+        """along the tokens"""
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + g1 * attend(F.layer_norm(h.mT, h.shape[1:2], eps=1e-6).mT * (1 + c1) + b1)
+        return h + g2 * think(F.layer_norm(h.mT, h.shape[1:2], eps=1e-6).mT * (1 + c2) + b2)
+
+    def wrong_post_norm(h, condition, weight, bias, attend, think):
+        """comes after the sum"""
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + g1 * attend(h * (1 + c1) + b1)
+        h = F.layer_norm(h, h.shape[-1:], eps=1e-6)
+        h = h + g2 * think(h * (1 + c2) + b2)
+        return F.layer_norm(h, h.shape[-1:], eps=1e-6)
+
+    def wrong_variance_for_its_root(h, condition, weight, bias, attend, think):
+        """divides by the variance"""
+        six = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        for b, c, g, f in ((*six[:3], attend), (*six[3:], think)):
+            variance, mean = torch.var_mean(h, dim=-1, correction=0, keepdim=True)
+            h = h + g * f((h - mean) / (variance + 1e-6) * (1 + c) + b)
+        return h
+
+    def wrong_default_epsilon(h, condition, weight, bias, attend, think):
+        """is 1e-5"""
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
+        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+
+    def wrong_no_epsilon(h, condition, weight, bias, attend, think):
+        """has no ε"""
+        six = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        for b, c, g, f in ((*six[:3], attend), (*six[3:], think)):
+            h = h + g * f((h - h.mean(-1, keepdim=True)) / h.std(-1, correction=0, keepdim=True) * (1 + c) + b)
+        return h
+
+    def wrong_modulated_by_the_library(h, condition, weight, bias, attend, think):
+        """calls _modulate"""
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + g1 * attend(transformer._modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), b1, c1))
+        return h + g2 * think(transformer._modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), b2, c2))
+
+    def wrong_one_at_the_gate(h, condition, weight, bias, attend, think):
+        """has come to the gate"""
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + (g1 + 1) * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c1 + b1)
+        return h + (g2 + 1) * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c2 + b2)
+
+    def wrong_gates_that_close_softly(h, condition, weight, bias, attend, think):
+        b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
+        h = h + g1.tanh() * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
+        return h + g2.tanh() * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c2) + b2)
 
 
 def _square_root(cov):
@@ -536,6 +783,41 @@ class frechet:
     def wrong_norms_of_covariances(mean_x, cov_x, mean_y, cov_y):
         return (mean_x - mean_y).pow(2).sum() + (cov_x - cov_y).pow(2).sum()
 
+    def right_in_numpy(mean_x, cov_x, mean_y, cov_y):
+        mean_x, cov_x, mean_y, cov_y = (x.numpy() for x in (mean_x, cov_x, mean_y, cov_y))
+        roots = np.sqrt(np.linalg.eigvals(cov_x @ cov_y).astype(complex))
+        return np.square(mean_x - mean_y).sum() + np.trace(cov_x) + np.trace(cov_y) - 2 * roots.real.sum()
+
+    def wrong_no_clamp(mean_x, cov_x, mean_y, cov_y):
+        """a hair below zero"""
+        shared = torch.sqrt(torch.linalg.eig(cov_x @ cov_y)[0].real).sum()
+        return (mean_x - mean_y).pow(2).sum() + torch.trace(cov_x + cov_y) - 2 * shared
+
+    def wrong_complex(mean_x, cov_x, mean_y, cov_y):
+        """take their `.real`"""
+        shared = torch.linalg.eigvals(cov_x @ cov_y).sqrt().sum()
+        return (mean_x - mean_y).pow(2).sum() + torch.trace(cov_x + cov_y) - 2 * shared
+
+    def wrong_in_pairs(mean_x, cov_x, mean_y, cov_y):
+        """in pairs"""
+        shared = (torch.linalg.svdvals(cov_x) * torch.linalg.svdvals(cov_y)).sqrt()
+        return (mean_x - mean_y).pow(2).sum() + torch.trace(cov_x + cov_y) - 2 * shared.sum()
+
+    def wrong_two_traces(mean_x, cov_x, mean_y, cov_y):
+        """traces of two roots"""
+        shared = torch.trace(_square_root(cov_x)) * torch.trace(_square_root(cov_y))
+        return (mean_x - mean_y).pow(2).sum() + torch.trace(cov_x + cov_y) - 2 * shared
+
+    def wrong_sum_then_square(mean_x, cov_x, mean_y, cov_y):
+        """added and then squared"""
+        root = _square_root(cov_x)
+        shared = _square_root(root @ cov_y @ root).trace()
+        return (mean_x.sum() - mean_y.sum()) ** 2 + torch.trace(cov_x + cov_y) - 2 * shared
+
+    def wrong_mean_of_the_two(mean_x, cov_x, mean_y, cov_y):
+        shared = _square_root((cov_x @ cov_y + cov_y @ cov_x) / 2).trace()
+        return (mean_x - mean_y).pow(2).sum() + torch.trace(cov_x + cov_y) - 2 * shared
+
 
 class frechet_floor:
     def right_with_split(features, size, repeats, generator):
@@ -584,7 +866,7 @@ class frechet_floor:
         return sum(fid(features[order[:size]], features[order[size:]]) for order in orders) / repeats
 
     def wrong_drawn_once(features, size, repeats, generator):
-        """one pair of sets"""
+        """single pair of sets"""
         order = torch.randperm(len(features), generator=generator)
         x, y = features[order[: 2 * size]].chunk(2)
         return sum(fid(x, y) for _ in range(repeats)) / repeats
@@ -595,16 +877,96 @@ class frechet_floor:
         return sum(fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders)
 
     def wrong_first_distance(features, size, repeats, generator):
-        """one pair of sets"""
+        """single pair of sets"""
         orders = [torch.randperm(len(features), generator=generator) for _ in range(repeats)]
         distances = [fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders]
         return distances[0]
 
     def wrong_with_replacement(features, size, repeats, generator):
+        """with replacement"""
         draws = [torch.randint(len(features), (2, size), generator=generator) for _ in range(repeats)]
         return sum(fid(features[one], features[other]) for one, other in draws) / repeats
 
     def wrong_median(features, size, repeats, generator):
+        """median"""
         orders = [torch.randperm(len(features), generator=generator) for _ in range(repeats)]
         distances = [fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders]
         return torch.tensor(distances).median()
+
+    def right_in_single_precision(features, size, repeats, generator):
+        distances = torch.zeros(repeats)
+        for number in range(repeats):
+            order = torch.randperm(len(features), generator=generator)
+            x, y = features[order[:size]], features[order[size:][:size]]
+            shared = torch.linalg.eigvals(x.T.cov() @ y.T.cov()).real.clamp(min=0).sqrt().sum()
+            distances[number] = (x.mean(0) - y.mean(0)).square().sum() + x.var(0).sum() + y.var(0).sum() - 2 * shared
+        return distances.mean()
+
+    def wrong_return_in_the_loop(features, size, repeats, generator):
+        """inside the loop"""
+        total, order = 0, torch.randperm(len(features), generator=generator)
+        total += fid(features[order[:size]], features[order[size : 2 * size]])
+        return total / repeats
+
+    def wrong_begun_anew(features, size, repeats, generator):
+        """begin anew"""
+        for _ in range(repeats):
+            total = 0
+            order = torch.randperm(len(features), generator=generator)
+            total += fid(features[order[:size]], features[order[size : 2 * size]])
+        return total / repeats
+
+    def wrong_ten_times(features, size, repeats, generator):
+        """10 repetitions"""
+        orders = [torch.randperm(len(features), generator=generator) for _ in range(10)]
+        return sum(fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders) / 10
+
+    def wrong_shuffled_on(features, size, repeats, generator):
+        """as handed in"""
+        total = 0
+        for _ in range(repeats):
+            features = features[torch.randperm(len(features), generator=generator)]
+            total += fid(features[:size], features[size : 2 * size])
+        return total / repeats
+
+    def wrong_from_both_ends(features, size, repeats, generator):
+        """end of the order"""
+        orders = [torch.randperm(len(features), generator=generator) for _ in range(repeats)]
+        return sum(fid(features[order[:size]], features[order.flip(0)[:size]]) for order in orders) / repeats
+
+    def wrong_mean_of_roots(features, size, repeats, generator):
+        """before the mean"""
+        orders = [torch.randperm(len(features), generator=generator) for _ in range(repeats)]
+        return sum(fid(features[order[:size]], features[order[size : 2 * size]]) ** 0.5 for order in orders) / repeats
+
+    def wrong_seed_of_its_own(features, size, repeats, generator):
+        """generator of its own"""
+        orders = [torch.randperm(len(features), generator=generator.manual_seed(i)) for i in range(repeats)]
+        return sum(fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders) / repeats
+
+    def wrong_divided_by_the_number(features, size, repeats, generator):
+        """one less"""
+        total = 0
+        for _ in range(repeats):
+            order = torch.randperm(len(features), generator=generator)
+            x, y = features[order[: 2 * size]].double().split(size)
+            root = _square_root(x.T.cov(correction=0))
+            shared = _square_root(root @ y.T.cov(correction=0) @ root).trace()
+            spread = x.var(0, correction=0).sum() + y.var(0, correction=0).sum()
+            total += (x.mean(0) - y.mean(0)).square().sum() + spread - 2 * shared
+        return total / repeats
+
+    def wrong_drawn_by_sorting(features, size, repeats, generator):
+        orders = [torch.rand(len(features), generator=generator).argsort() for _ in range(repeats)]
+        return sum(fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders) / repeats
+
+    def wrong_largest(features, size, repeats, generator):
+        """largest"""
+        orders = [torch.randperm(len(features), generator=generator) for _ in range(repeats)]
+        return max(fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders)
+
+    def wrong_mean_of_the_middle(features, size, repeats, generator):
+        orders = [torch.randperm(len(features), generator=generator) for _ in range(repeats)]
+        distances = sorted(fid(features[order[:size]], features[order[size : 2 * size]]) for order in orders)
+        middle = distances[1:-1] or distances
+        return sum(middle) / len(middle)

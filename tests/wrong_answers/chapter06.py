@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -19,6 +20,15 @@ class standardise:
     def right_with_averages(e, codebook, counts):
         mean = (codebook.T @ counts) / counts.sum()
         return (e - mean) * ((codebook - mean).T.square() @ counts / counts.sum()).rsqrt()
+
+    def right_with_numpy(e, codebook, counts):
+        e, codebook, counts = e.numpy(), codebook.numpy(), counts.numpy()
+        mean = np.average(codebook, axis=0, weights=counts)
+        return (e - mean) / np.sqrt(np.average((codebook - mean) ** 2, axis=0, weights=counts))
+
+    def right_with_a_floor_for_the_deviation(e, codebook, counts):
+        mean = (codebook.T @ counts) / counts.sum()
+        return (e - mean) / torch.cov(codebook.T, aweights=counts, correction=0).diagonal().sqrt().clamp(min=1e-6)
 
     def right_feature_by_feature(e, codebook, counts):
         columns = []
@@ -87,6 +97,37 @@ class standardise:
         used = codebook[counts > 0]
         return (e - used.mean(0)) / used.std(0, correction=0)
 
+    def wrong_copies_of_the_codes(e, codebook, counts):
+        """cut to whole numbers"""
+        used = codebook.repeat_interleave(counts.int(), 0)
+        return (e - used.mean(0)) / used.std(0, correction=0)
+
+    def wrong_copies_by_rounding(e, codebook, counts):
+        """rounded to whole numbers"""
+        used = codebook[torch.arange(len(counts)).repeat_interleave(counts.round().long())]
+        return (e - used.mean(0)) / used.var(0, correction=0).sqrt()
+
+    def wrong_deviation_of_the_codebook(e, codebook, counts):
+        """σ counts each once"""
+        return (e - counts @ codebook / counts.sum()) / codebook.std(0)
+
+    def wrong_divided_twice(e, codebook, counts):
+        """divided by K as well"""
+        share = counts[:, None] / counts.sum()
+        mean = torch.mean(share * codebook, 0)
+        return (e - mean) / torch.mean(share * (codebook - mean) ** 2, 0).sqrt()
+
+    def wrong_share_inside_the_square(e, codebook, counts):
+        """squared together with the distances"""
+        share = counts[:, None] / counts.sum()
+        mean = torch.sum(share * codebook, 0)
+        return (e - mean) / (share * codebook - share * mean).norm(dim=0)
+
+    def wrong_shift_last(e, codebook, counts):
+        """Shift first"""
+        mean = (codebook.T @ counts) / counts.sum()
+        return e * ((codebook - mean).T.square() @ counts / counts.sum()).rsqrt() - mean
+
     def wrong_absolute_deviation(e, codebook, counts):
         mean = (codebook.T @ counts) / counts.sum()
         return (e - mean) / ((codebook - mean).T.abs() @ counts / counts.sum())
@@ -139,7 +180,23 @@ class nearest_id:
         """their ids are asked for"""
         return codebook[read(z * std + mean, codebook)]
 
+    def wrong_from_one(z, codebook, mean, std):
+        """counted from 0"""
+        return read(z * std + mean, codebook).add(1)
+
+    def wrong_distances(z, codebook, mean, std):
+        """the ids of these codes"""
+        return (z * std + mean)[:, :, None].sub(codebook).norm(dim=-1).amin(-1)
+
+    def wrong_directions(z, codebook, mean, std):
+        """directions only"""
+        return (F.normalize(z * std + mean, dim=-1) @ F.normalize(codebook, dim=-1).T).argmax(-1)
+
+    def wrong_city_blocks(z, codebook, mean, std):
+        return torch.cdist(z * std + mean, codebook, p=1).argmin(-1)
+
     def wrong_most_alike(z, codebook, mean, std):
+        """largest product"""
         return ((z * std + mean) @ codebook.T).argmax(-1)
 
     def wrong_scaled_twice(z, codebook, mean, std):
@@ -211,6 +268,35 @@ class multiply_adds:
         n = height * width // 16 // group**2
         return depth * n * (4 * dim**2 + 2 * n * dim)
 
+    def wrong_square_by_height(height, width, group, depth, dim):
+        """its height as side"""
+        n = (height // (4 * group)) ** 2
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_square_by_width(height, width, group, depth, dim):
+        """its width as side"""
+        n = (width // (4 * group)) ** 2
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_as_in_the_chapter(height, width, group, depth, dim):
+        """whatever group says"""
+        n = (height // 8) * (width // 8)
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_wider_tokens(height, width, group, depth, dim):
+        """keeps its width"""
+        n, dim = height * width // (4 * group) ** 2, dim * group * group
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_linear_attention(height, width, group, depth, dim):
+        """each token attends to all N"""
+        n = height * width // (4 * group) ** 2
+        return depth * n * dim * (12 * dim + 2)
+
+    def wrong_one_token_more(height, width, group, depth, dim):
+        n = height * width // (4 * group) ** 2 + 1
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
     def wrong_width_for_dim(height, width, group, depth, dim):
         n = height * width // 16 // group**2
         return depth * n * (12 * width**2 + 2 * n * width)
@@ -268,6 +354,25 @@ class codes_of:
         """First come all upper left codes"""
         return tokens.unflatten(2, (-1, 4)).movedim(3, 1).flatten(1, 2)
 
+    def wrong_upper_rows_first(tokens, grid):
+        """all upper rows come before all lower ones"""
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2)
+        return x.permute(0, 4, 1, 5, 2, 3).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
+    def wrong_quarters(tokens, grid):
+        """feature by feature, not code by code"""
+        dim = tokens.shape[2] // 4
+        return torch.cat([tokens[:, :, place * dim : (place + 1) * dim] for place in range(4)], dim=1)
+
+    def wrong_still_a_grid(tokens, grid):
+        """become one axis"""
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2).permute(0, 1, 4, 2, 5, 3)
+        return x.flatten(3, 4).flatten(1, 2)
+
+    def wrong_upside_down(tokens, grid):
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2).flip(4)
+        return x.permute(0, 1, 4, 2, 5, 3).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
     def wrong_features_first(tokens, grid):
         """Codes are (B, N, D)"""
         return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, grid), 2)
@@ -307,7 +412,7 @@ class guide:
         return output
 
     def wrong_as_it_was(model, x, t, labels, scale, interval):
-        """Both faults"""
+        """the function of the text: both mistakes are still in it"""
         low, high = interval
         free, wanted = model(x, t, None), model(x, t, labels)
         first = free[..., :3] + scale * (wanted[..., :3] - free[..., :3])
@@ -322,7 +427,7 @@ class guide:
         return output
 
     def wrong_off_outside(model, x, t, labels, scale, interval):
-        """condition does not"""
+        """outside the interval this is the answer without the label"""
         strength = scale * ((t >= interval[0]) & (t <= interval[1])).float()[:, None, None]
         return model(x, t, None).lerp(model(x, t, labels), strength)
 
@@ -356,8 +461,56 @@ class guide:
         return model(x, t, None).lerp(model(x, t, labels), strength)
 
     def wrong_no_interval(model, x, t, labels, scale, interval):
-        """interval is not used"""
+        """own time lies outside"""
         return model(x, t, None).lerp(model(x, t, labels), scale)
+
+    def wrong_above_the_lower_end(model, x, t, labels, scale, interval):
+        """also the lower one"""
+        strength = torch.where((t > interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_below_the_upper_end(model, x, t, labels, scale, interval):
+        """also the upper one"""
+        strength = torch.where((t >= interval[0]) & (t < interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_any_time_inside(model, x, t, labels, scale, interval):
+        """own time lies outside"""
+        inside = ((t >= interval[0]) & (t <= interval[1])).any()
+        return model(x, t, None).lerp(model(x, t, labels), scale if inside else 1.0)
+
+    def wrong_all_times_inside(model, x, t, labels, scale, interval):
+        """No row is guided"""
+        inside = ((t >= interval[0]) & (t <= interval[1])).all()
+        return model(x, t, None).lerp(model(x, t, labels), scale if inside else 1.0)
+
+    def wrong_32_features(model, x, t, labels, scale, interval):
+        """first 32 features"""
+        output = model(x, t, labels).clone()
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        output[..., :32] = model(x, t, None)[..., :32].lerp(output[..., :32], strength)
+        return output
+
+    def wrong_eight_features(model, x, t, labels, scale, interval):
+        """first eight features"""
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        strength = torch.where(torch.arange(x.shape[2]) < 8, strength, 1.0)
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_three_quarters(model, x, t, labels, scale, interval):
+        """three quarters"""
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        strength = torch.where(torch.arange(x.shape[2]) < x.shape[2] * 3 // 4, strength, 1.0)
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_label_zero_for_none(model, x, t, labels, scale, interval):
+        """asked for with None"""
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, labels * 0).lerp(model(x, t, labels), strength)
+
+    def wrong_nothing_outside(model, x, t, labels, scale, interval):
+        inside = ((t >= interval[0]) & (t <= interval[1]))[:, None, None]
+        return inside * model(x, t, None).lerp(model(x, t, labels), scale)
 
     def wrong_only_from_below(model, x, t, labels, scale, interval):
         strength = torch.where(t >= interval[0], scale, 1.0)[:, None, None]
@@ -438,6 +591,53 @@ class blame:
         """last root"""
         lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
         return lost | {"error": lost["error"] ** 2}
+
+    def wrong_cut_at_zero(read_real, read_coded, labels, read_drawn, asked):
+        """negative where the share rises. Here it is 0"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return {key: value.clamp(min=0) for key, value in lost.items()}
+
+    def wrong_without_sign(read_real, read_coded, labels, read_drawn, asked):
+        """lost its sign"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return {key: value.abs() for key, value in lost.items()}
+
+    def wrong_only_what_is_spoiled(read_real, read_coded, labels, read_drawn, asked):
+        """Others may become right"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return lost | {"quantizer": (read_coded != labels)[read_real == labels].sum() / len(labels)}
+
+    def wrong_readable_only_in_n(read_real, read_coded, labels, read_drawn, asked):
+        """of the shares and of n"""
+        coded, made = read_coded != -1, read_drawn != -1
+        part = blame.right_with_tensors(
+            read_coded[coded], read_coded[coded], labels[coded], read_drawn[made], asked[made]
+        )
+        real = (read_real == labels)[read_real != -1].float().mean()
+        return part | {"reader": 1 - real, "quantizer": real - (read_coded == labels)[coded].float().mean()}
+
+    def wrong_sums_of_parts(read_real, read_coded, labels, read_drawn, asked):
+        """What does each step add?"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        quantizer = lost["reader"] + lost["quantizer"]
+        return lost | {"quantizer": quantizer, "diffusion": quantizer + lost["diffusion"]}
+
+    def wrong_percents(read_real, read_coded, labels, read_drawn, asked):
+        """percents"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return {key: 100 * value for key, value in lost.items()}
+
+    def wrong_one_number_of_pictures(read_real, read_coded, labels, read_drawn, asked):
+        """number of real pictures for both"""
+        coded, made = (read_coded == labels).float(), (read_drawn == asked).float()
+        error = ((coded.var(correction=0) + made.var(correction=0)) / len(labels)).sqrt()
+        return blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked) | {"error": error}
+
+    def wrong_std_as_it_is(read_real, read_coded, labels, read_drawn, asked):
+        """n - 1"""
+        coded, made = (read_coded == labels).float(), (read_drawn == asked).float()
+        error = (coded.var() / len(coded) + made.var() / len(made)).sqrt()
+        return blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked) | {"error": error}
 
     def wrong_counts(read_real, read_coded, labels, read_drawn, asked):
         """compare shares"""
@@ -528,6 +728,22 @@ class guidance_sweep:
         drawn = [draw(labels, scale) for scale in scales]
         spreads = guidance_sweep.right_with_a_loop(draw, read, labels, scales)[1]
         return [(read(x) != labels).float().mean() for x in drawn], spreads
+
+    def wrong_ten_labels(draw, read, labels, scales):
+        """fewer than two numbers"""
+        drawn = [draw(labels, scale) for scale in scales]
+        spreads = [sum(x[labels == label].std(0).mean() for label in range(10)) / 10 for x in drawn]
+        return [(read(x) == labels).float().mean() for x in drawn], spreads
+
+    def wrong_percents(draw, read, labels, scales):
+        """percents"""
+        shares, spreads = guidance_sweep.right_with_a_loop(draw, read, labels, scales)
+        return [100 * share for share in shares], spreads
+
+    def wrong_pairs(draw, read, labels, scales):
+        """one for each scale"""
+        shares, spreads = guidance_sweep.right_with_a_loop(draw, read, labels, scales)
+        return [[shares[i], spreads[i]] for i in range(len(scales))]
 
     def wrong_labels_in_turn(draw, read, labels, scales):
         """number written down"""

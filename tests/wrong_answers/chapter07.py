@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -69,10 +70,50 @@ class hide:
         return torch.where((u < alpha_bar.view(-1, 1).expand(-1, 5)) | frozen, x0, mask_id)
 
     def wrong_frozen_only_if_known(x0, alpha_bar, u, frozen, mask_id):
+        """frozen *and* have a small u"""
         return torch.where((u < alpha_bar[:, None]) & frozen, x0, mask_id)
 
     def wrong_numbers_of_its_own(x0, alpha_bar, u, frozen, mask_id):
+        """random numbers of its own"""
         return torch.where((torch.rand(x0.shape) < alpha_bar[:, None]) | frozen, x0, mask_id)
+
+    def right_with_numpy(x0, alpha_bar, u, frozen, mask_id):
+        known = np.less(u.numpy(), alpha_bar.numpy()[:, None]) | frozen.numpy()
+        return np.where(known, x0.numpy(), mask_id)
+
+    def wrong_one_reason_only(x0, alpha_bar, u, frozen, mask_id):
+        """do not cancel"""
+        return torch.where((u < alpha_bar[:, None]) != frozen, x0, mask_id)
+
+    def wrong_not_frozen(x0, alpha_bar, u, frozen, mask_id):
+        """All frozen tokens are hidden"""
+        return torch.where((u < alpha_bar[:, None]) & ~frozen, x0, mask_id)
+
+    def wrong_below_the_hidden_share(x0, alpha_bar, u, frozen, mask_id):
+        """with 1 - ᾱ"""
+        return x0.masked_fill((u >= (1 - alpha_bar).view(-1, 1)) & ~frozen, mask_id)
+
+    def wrong_first_row(x0, alpha_bar, u, frozen, mask_id):
+        """of the first"""
+        return torch.where((u < alpha_bar[0].item()) | frozen, x0, mask_id)
+
+    def wrong_equal_counts(x0, alpha_bar, u, frozen, mask_id):
+        """lies *below* ᾱ"""
+        x = x0.clone()
+        x[(u > alpha_bar[:, None]) & ~frozen] = mask_id
+        return x
+
+    def wrong_mask_from_the_ids(x0, alpha_bar, u, frozen, mask_id):
+        """one above the largest id"""
+        return torch.where((u < alpha_bar[:, None]) | frozen, x0, x0.max() + 1)
+
+    def wrong_zeros(x0, alpha_bar, u, frozen, mask_id):
+        """like any other"""
+        return x0 * ((u < alpha_bar[:, None]) | frozen)
+
+    def wrong_exact_number(x0, alpha_bar, u, frozen, mask_id):
+        known = (alpha_bar * x0.shape[1]).round()
+        return torch.where((u.argsort(1).argsort(1) < known[:, None]) | frozen, x0, mask_id)
 
 
 class fill_chance:
@@ -136,7 +177,36 @@ class fill_chance:
         return 1 - (1 - then) / (1 - now)
 
     def wrong_rho_of_the_chance(now, then, rho):
+        """by the factor 1 - ρ"""
         return (1 - rho) * (then - now) / (1 - now)
+
+    def right_held_within_0_and_1(now, then, rho):
+        return ((then - (1 - rho) * now) / (1 - now).clamp(min=1e-8)).clamp(0, 1)
+
+    def wrong_rho_on_top(now, then, rho):
+        """as it is"""
+        return (then - now) / (1 - now) + rho
+
+    def wrong_way_of_the_step(now, then, rho):
+        """from `now` to `then`"""
+        return (now - (1 - rho) * then) / (1 - then)
+
+    def wrong_shares_of_masks(now, then, rho):
+        """*known* tokens"""
+        now, then = 1 - now, 1 - then
+        return (then - (1 - rho) * now) / (1 - now)
+
+    def wrong_bracket(now, then, rho):
+        """bracket"""
+        return then - (1 - rho) * now / (1 - now)
+
+    def wrong_eta(now, then, rho):
+        """ρ itself comes in"""
+        share = rho * torch.minimum(torch.ones_like(now), (1 - then) / now.clamp(min=1e-12))
+        return (then - (1 - share) * now) / (1 - now)
+
+    def wrong_rho_of_the_hidden(now, then, rho):
+        return (then - now + rho * (1 - now)) / (1 - now)
 
 
 class bits_per_character:
@@ -189,6 +259,41 @@ class bits_per_character:
     def wrong_overflow(nats, lengths):
         """more than a float can hold"""
         return -torch.log2(torch.exp(-nats)).sum() / lengths.sum()
+
+    def right_with_plain_numbers(nats, lengths):
+        return sum(nats.tolist()) / sum(lengths.tolist()) / math.log(2)
+
+    def wrong_mean_of_quotients_in_nats(nats, lengths):
+        """and in nats"""
+        return (nats / lengths).mean().item()
+
+    def wrong_all_characters_at_once(nats, lengths):
+        """all texts together"""
+        return nats.sum().item() / math.log(2)
+
+    def wrong_sign(nats, lengths):
+        """sign is wrong"""
+        return -nats.sum() / lengths.sum() / math.log(2)
+
+    def wrong_half(nats, lengths):
+        """not 2 of them"""
+        return nats.sum() / (2 * lengths.sum())
+
+    def wrong_rounded(nats, lengths):
+        """0.69 here"""
+        return nats.sum() / 0.69 / lengths.sum()
+
+    def wrong_rounded_less(nats, lengths):
+        """0.693 here"""
+        return nats.sum() / 0.693 / lengths.sum()
+
+    def wrong_log_of_the_quotient(nats, lengths):
+        """logarithm of the quotient"""
+        return math.log2(nats.sum() / lengths.sum())
+
+    def wrong_mean_of_whole_numbers(nats, lengths):
+        """could not infer output dtype"""
+        return nats.mean() / lengths.mean() / math.log(2)
 
     def wrong_end_forgotten(nats, lengths):
         return nats.sum() / (lengths - 1).sum() / math.log(2)
@@ -299,6 +404,47 @@ class masked_bound:
         hidden = x_t == mask_id
         return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden], reduction="sum")
 
+    def right_with_ignored_targets(logits, x0, x_t, alpha_bar, slope, mask_id):
+        wanted = x0.masked_fill(x_t != mask_id, -100)
+        surprise = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
+        return surprise.view(x0.shape).sum(1) * slope.abs() / (1 - alpha_bar)
+
+    def wrong_axis_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """rows of the batch"""
+        log_p = F.log_softmax(logits, 0).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (log_p * (x_t == mask_id)).sum(1)
+
+    def wrong_view_for_transpose(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """deal out the numbers anew"""
+        surprise = F.cross_entropy(logits.view(len(x0), -1, x0.shape[1]), x0, reduction="none")
+        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """taken twice"""
+        surprise = F.cross_entropy(logits.softmax(-1).transpose(1, 2), x0, reduction="none")
+        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_mean_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """hidden tokens of all rows"""
+        hidden = x_t == mask_id
+        return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden])
+
+    def wrong_doubt_for_surprise(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """adds up 1 - p"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return -slope / (1 - alpha_bar) * ((1 - p) * (x_t == mask_id)).sum(1)
+
+    def wrong_not_differentiated(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """The logarithm itself"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return torch.log(1 - alpha_bar) * slope * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_counted_share(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """scatters from mask to mask"""
+        hidden = x_t == mask_id
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope * x0.shape[1] * (surprise * hidden).sum(1) / hidden.sum(1)
+
     def wrong_share_of_the_noise(logits, x0, x_t, alpha_bar, slope, mask_id):
         surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
         return -slope / (1 - alpha_bar).sqrt() * (surprise * (x_t == mask_id)).sum(1)
@@ -408,6 +554,52 @@ class confidence_step:
         rank = confidence.masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
         return torch.where(hidden & (rank >= left[0]), drawn, x)
 
+    def right_with_a_short_ladder(x, drawn, mask_id, confidence, left):
+        confidence = torch.where(x == mask_id, confidence, torch.inf)
+        threshold = confidence.sort(1).values.gather(1, left[:, None])  # left is below N
+        return torch.where((x == mask_id) & (confidence >= threshold), drawn, x)
+
+    def wrong_all_at_once(x, drawn, mask_id, confidence, left):
+        """must stay hidden"""
+        return torch.where(x == mask_id, drawn, x)
+
+    def wrong_known_hidden_again(x, drawn, mask_id, confidence, left):
+        """from the whole row"""
+        x = torch.where(x == mask_id, drawn, x)
+        for b in range(len(x)):
+            x[b, confidence[b].argsort()[: left[b]]] = mask_id
+        return x
+
+    def wrong_known_at_one(x, drawn, mask_id, confidence, left):
+        """may lie above 1"""
+        hidden = x == mask_id
+        rank = torch.where(hidden, confidence, 1.0).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_zero_from_the_top(x, drawn, mask_id, confidence, left):
+        """come before hidden ones"""
+        hidden = x == mask_id
+        rank = (confidence * hidden).argsort(1, descending=True).argsort(1)
+        return torch.where(hidden & (rank < (hidden.sum(1) - left)[:, None]), drawn, x)
+
+    def wrong_one_argsort_from_the_top(x, drawn, mask_id, confidence, left):
+        """from the top down"""
+        hidden = x == mask_id
+        order = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True)
+        return torch.where(hidden & (order < (hidden.sum(1) - left)[:, None]), drawn, x)
+
+    def wrong_as_many_in_every_row(x, drawn, mask_id, confidence, left):
+        """same number"""
+        hidden = x == mask_id
+        count = int((hidden.sum(1) - left).max())
+        surest = confidence.masked_fill(~hidden, -torch.inf).topk(count, 1).indices
+        return x.scatter(1, surest, drawn.gather(1, surest))
+
+    def wrong_sizes_of_confidences(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        rank = confidence.abs().masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
     def wrong_first_come(x, drawn, mask_id, confidence, left):
         hidden = x == mask_id
         return torch.where(hidden & (hidden.cumsum(1) > left[:, None]), drawn, x)
@@ -434,7 +626,7 @@ class confidences:
         return (p / (-u.log()) ** scale).log()
 
     def wrong_untouched(p, u, times, randomness):
-        """Both mistakes"""
+        """This is the function of the text"""
         rows = []
         for step in range(len(p)):
             gumbel = -torch.log(-torch.log(u[step]))
@@ -451,7 +643,7 @@ class confidences:
         return torch.stack(rows)
 
     def wrong_still_probabilities(p, u, times, randomness):
-        """has its logarithm"""
+        """first summand"""
         return p - randomness * times[1:].unsqueeze(1) * (-u.log()).log()
 
     def wrong_time(p, u, times, randomness):
@@ -500,6 +692,42 @@ class confidences:
     def wrong_surprise(p, u, times, randomness):
         """the surprise"""
         return -torch.log(p) - randomness * times[1:, None] * (-u.log()).log()
+
+    def right_with_numpy(p, u, times, randomness):
+        p, u, times = p.numpy(), u.numpy(), times.numpy()
+        return np.log(p) - randomness * times[1:, None] * np.log(-np.log(u))
+
+    def wrong_untouched_without_a_loop(p, u, times, randomness):
+        """both mistakes are still in it"""
+        return p - randomness * times[1:].cumprod(0)[:, None] * (-u.log()).log()
+
+    def wrong_logarithm_of_all(p, u, times, randomness):
+        """together"""
+        return (p - randomness * times[1:, None] * (-u.log()).log()).log()
+
+    def wrong_product(p, u, times, randomness):
+        """is multiplied"""
+        return p.log() * randomness * times[1:, None] * -(-u.log()).log()
+
+    def wrong_log_softmax(p, u, times, randomness):
+        """normalises"""
+        return F.log_softmax(p, -1) - randomness * times[1:, None] * (-u.log()).log()
+
+    def wrong_log1p(p, u, times, randomness):
+        """log(1 + p)"""
+        return (1 + p).log() - randomness * times[1:, None] * (-u.log()).log()
+
+    def wrong_time_twice(p, u, times, randomness):
+        """counts twice"""
+        rows = []
+        for step, then in enumerate(times[1:]):
+            scale = randomness * then
+            rows.append(p[step].log() - scale * then * (-u[step].log()).log())
+        return torch.stack(rows)
+
+    def wrong_noise_of_its_own(p, u, times, randomness):
+        """random numbers of its own"""
+        return p.log() - randomness * times[1:, None] * (-torch.rand(p.shape).log()).log()
 
     def wrong_root_of_time(p, u, times, randomness):
         return p.log() - randomness * times[1:, None].sqrt() * (-u.log()).log()
@@ -645,6 +873,73 @@ class pair_error:
         p = denoiser(ids).softmax(-1)
         hidden = (x == mask_id) & (torch.arange(len(x)) != place)
         return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2)[hidden]
+
+    def wrong_bare_logits(denoiser, x, place, mask_id):
+        """logits throughout"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
+
+    def wrong_exp_alone(denoiser, x, place, mask_id):
+        """exp alone"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).exp()
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
+
+    def wrong_softmax_over_tokens(denoiser, x, place, mask_id):
+        """over the tokens"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
+
+    def wrong_chance_at_the_other(denoiser, x, place, mask_id):
+        """its chance at j"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1].T * (p[:-1] - p[-1]).abs().sum(-1)).sum(0) / 2 * hidden
+
+    def wrong_roles_exchanged(denoiser, x, place, mask_id):
+        """change is read at the place"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        error = torch.zeros(len(x))
+        for j in (x == mask_id).nonzero()[:, 0].tolist():
+            ids = x.repeat(mask_id, 1)
+            ids[:, j] = torch.arange(mask_id)
+            error[j] = alone[j] @ (denoiser(ids)[:, place].softmax(-1) - alone[place]).abs().sum(-1) / 2
+        error[place] = 0
+        return error
+
+    def wrong_place_twice(denoiser, x, place, mask_id):
+        """p_i in place of p_j"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1, place]).abs().sum(-1) / 2) * hidden
+
+    def wrong_stops_early(denoiser, x, place, mask_id):
+        """last value"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        error = torch.zeros(len(x), dtype=alone.dtype)
+        for a in range(mask_id - 1):
+            y = x.index_fill(0, torch.tensor(place), a)
+            error += alone[place, a] * (denoiser(y[None])[0].softmax(-1) - alone).abs().sum(1) / 2
+        return error * (x == mask_id) * (torch.arange(len(x)) != place)
+
+    def wrong_put_everywhere(denoiser, x, place, mask_id):
+        """at every hidden token"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        after = denoiser(torch.stack([x.where(x != mask_id, a) for a in range(mask_id)])).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2 * hidden
 
     def wrong_mutual_information(denoiser, x, place, mask_id):
         ids = x.repeat(mask_id + 1, 1)

@@ -59,6 +59,31 @@ class hide:
         """in place"""
         return x0.masked_fill_(fresh >= 1 - t[:, modality], mask_id)
 
+    def wrong_known_are_hidden(x0, t, modality, fresh, mask_id):
+        """are exchanged"""
+        return torch.where(fresh < 1 - t[:, modality], mask_id, x0)
+
+    def wrong_times_exchanged(x0, t, modality, fresh, mask_id):
+        """by the time of another"""
+        first, second = t.unbind(1) if t.shape[1] == 2 else t[:, :2].unbind(1)
+        times = torch.where(modality == 0, second[:, None], first[:, None])
+        return torch.where(fresh < 1 - times, x0, mask_id)
+
+    def wrong_for_two_segments(x0, t, modality, fresh, mask_id):
+        """With two segments this is right"""
+        times = torch.where(modality == 0, t[:, :1], t[:, 1:2])
+        return torch.where(fresh < 1 - times, x0, mask_id)
+
+    def wrong_in_halves(x0, t, modality, fresh, mask_id):
+        """need not be equally long"""
+        half = x0.shape[1] // 2
+        times = torch.cat([t[:, :1].expand(-1, half), t[:, 1:2].expand(-1, x0.shape[1] - half)], 1)
+        return torch.where(fresh < 1 - times, x0, mask_id)
+
+    def wrong_root(x0, t, modality, fresh, mask_id):
+        """stay known"""
+        return x0.masked_fill(fresh**2 >= 1 - t[:, modality], mask_id)
+
     def wrong_mask_written_down(x0, t, modality, fresh, mask_id):
         return x0.masked_fill(fresh >= 1 - t[:, modality], 20)
 
@@ -115,7 +140,23 @@ class own_chances:
         logits[:, owner != modality[:, None]] = -torch.inf
         return logits.softmax(-1)
 
+    def wrong_only_words_kept_apart(logits, modality, owner):
+        """can still take any id"""
+        words, ids = (modality == 0).sum(), (owner == 0).sum()
+        return torch.cat(
+            [F.pad(logits[:, :words, :ids].softmax(-1), (0, len(owner) - ids)), logits[:, words:].softmax(-1)], 1
+        )
+
+    def wrong_minus_ten(logits, modality, owner):
+        """not 0"""
+        return logits.where(owner == modality[:, None], -10.0).softmax(-1)
+
+    def wrong_batch(logits, modality, owner):
+        """rows of the batch"""
+        return F.softmax(logits.masked_fill(owner != modality[:, None], -torch.inf), 0)
+
     def wrong_only_two_segments(logits, modality, owner):
+        """With two segments this is right"""
         allowed = (modality[:, None] == 0) == (owner == 0)
         return logits.masked_fill(~allowed, -torch.inf).softmax(-1)
 
@@ -270,8 +311,51 @@ class two_segments:
             text, picture = super().unpack(x)
             return text, picture + self.words
 
+    class wrong_mask_one_further(_Base):
+        """one too high"""
+
+        def pack(self, text, picture):
+            x = super().pack(text, picture)
+            return x.masked_fill(x == self.words + self.codes, self.words + self.codes + 1)
+
+        def unpack(self, x):
+            return super().unpack(x.masked_fill(x == self.words + self.codes + 1, self.words + self.codes))
+
+    class wrong_words_move(_Base):
+        """They keep their ids"""
+
+        def pack(self, text, picture):
+            x = torch.cat([text.where(text < 0, text + self.codes), picture.flatten(1)], 1)
+            return x.masked_fill(x < 0, self.words + self.codes)
+
+    class wrong_numbers_of_the_chapter(_Base):
+        """as in the chapter"""
+
+        def __init__(self, num_words, num_codes, rows, columns):
+            super().__init__(12, 64, rows, columns)
+
+    class wrong_hidden_word(_Base):
+        """hidden word does not come back"""
+
+        def unpack(self, x):
+            text, picture = super().unpack(x)
+            return x[:, : text.shape[1]], picture
+
+    class wrong_sides_exchanged(_Base):
+        """sides are exchanged"""
+
+        def unpack(self, x):
+            text, picture = super().unpack(x)
+            return text, picture.flatten(1).reshape(len(x), *self.grid[::-1])
+
+    class wrong_half_written(_Base):
+        """Now write unpack"""
+
+        def unpack(self, x):
+            raise NotImplementedError("Nothing is written here yet: replace this line by your answer.")
+
     class wrong_with_the_library(_Base):
-        """does the work"""
+        """Do without it"""
 
         def pack(self, text, picture):
             layout = Layout(
@@ -305,10 +389,56 @@ class joint_loss:
         return (surprise * (x == mask_id) / t[:, modality].clamp(min=1e-6)).sum() / x.shape[0]
 
     def wrong_as_shown(logits, x0, x, t, modality, mask_id):
-        """by the time of the words"""
+        """both mistakes are still in it"""
         surprise = -logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
         weight = 1 / t[:, :1]
         return (weight * surprise * (x == mask_id)).sum(1).mean()
+
+    def wrong_time_of_the_words(logits, x0, x, t, modality, mask_id):
+        """by the time of the words"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        weight = torch.where(x == mask_id, 1 / t[:, :1], 0)
+        return (weight * surprise).sum(1).mean()
+
+    def wrong_time_of_the_words_held(logits, x0, x, t, modality, mask_id):
+        """by the time of the words"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (surprise * (x == mask_id) / t[:, :1].clamp(min=1e-6)).sum(1).mean()
+
+    def wrong_rows_left_out(logits, x0, x, t, modality, mask_id):
+        """loss is not a number are left out"""
+        rows = ((x == mask_id) * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none") / t[:, modality]).sum(1)
+        return rows[~rows.isnan()].mean()
+
+    def wrong_rows_chosen(logits, x0, x, t, modality, mask_id):
+        """show a segment in full are left out"""
+        keep = t.min(1).values > 0
+        logits, x0, x, t = logits[keep], x0[keep], x[keep], t[keep]
+        return (
+            (F.cross_entropy(logits.transpose(1, 2), x0, reduction="none") * (x == mask_id) / t[:, modality])
+            .sum(1)
+            .mean()
+        )
+
+    def wrong_cut(logits, x0, x, t, modality, mask_id):
+        """cut at 10"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (surprise * (x == mask_id) / t[:, modality].clamp(min=0.1)).sum(1).mean()
+
+    def wrong_later_times(logits, x0, x, t, modality, mask_id):
+        """0.001 is added"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (surprise * (x == mask_id) / (t[:, modality] + 1e-3)).sum(1).mean()
+
+    def wrong_mean_a_row(logits, x0, x, t, modality, mask_id):
+        """divided by the number of its hidden tokens"""
+        weight = torch.where(x == mask_id, 1 / t[:, modality], 0)
+        rows = (weight * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")).sum(1)
+        return (rows / (x == mask_id).sum(1).clamp(min=1)).mean()
+
+    def wrong_plain_number(logits, x0, x, t, modality, mask_id):
+        """carries no gradient"""
+        return joint_loss.right_by_choosing(logits, x0, x, t, modality, mask_id).item()
 
     def wrong_infinity_times_zero(logits, x0, x, t, modality, mask_id):
         """infinity times 0"""
@@ -446,6 +576,23 @@ class guided_chances:
         """temperature"""
         return (scale * conditional).softmax(-1)
 
+    def wrong_conditional_alone(conditional, unconditional, scale):
+        """whatever the scale"""
+        return conditional.softmax(-1)
+
+    def wrong_logarithms(conditional, unconditional, scale):
+        """These are logarithms"""
+        logits = unconditional + scale * (conditional - unconditional)
+        return logits.nan_to_num(nan=-torch.inf).log_softmax(-1)
+
+    def wrong_power(conditional, unconditional, scale):
+        """its power is 1 - s"""
+        return F.softmax(scale * conditional + unconditional, -1)
+
+    def wrong_floor_of_minus_ten(conditional, unconditional, scale):
+        conditional, unconditional = conditional.clamp(min=-10), unconditional.clamp(min=-10)
+        return (unconditional + scale * (conditional - unconditional)).softmax(-1)
+
     def wrong_finite_but_overflowing(conditional, unconditional, scale):
         least = torch.finfo(conditional.dtype).min
         conditional, unconditional = conditional.clamp(min=least), unconditional.clamp(min=least)
@@ -469,8 +616,11 @@ class recall_of_pictures:
             found += sum(score > scores[words] for score in scores) < k
         return found / len(alone)
 
+    def right_with_the_function_of_the_chapter(k, given_words, alone):
+        return recall_at(k, given_words.T - alone)
+
     def wrong_as_shown(k, given_words, alone):
-        """words of each picture"""
+        """the number of the function in the text"""
         better = (given_words >= given_words.diagonal()[:, None]).sum(1) - 1
         return (better < k).float().mean().item()
 
@@ -518,9 +668,18 @@ class recall_of_pictures:
         """k plays no part"""
         return ((given_words.T - alone).argmax(1) == torch.arange(len(alone))).float().mean()
 
-    def wrong_with_the_library(k, given_words, alone):
-        """recall_at"""
-        return recall_at(k, given_words.T - alone)
+    def wrong_own_score(k, given_words, alone):
+        """own score of another sentence"""
+        scores = given_words - alone[:, None]
+        return ((scores >= scores.diagonal()[:, None]).sum(0) - 1 < k).float().mean().item()
+
+    def wrong_per_cent(k, given_words, alone):
+        """per cent"""
+        return 100 * recall_of_pictures.right_with_topk(k, given_words, alone)
+
+    def wrong_prior_on_the_wrong_side(k, given_words, alone):
+        """likelihood alone"""
+        return recall_at(k, (given_words - alone).T)
 
     def wrong_prior_of_the_mean(k, given_words, alone):
         scores = given_words.T - alone.mean()
@@ -605,6 +764,32 @@ class caption_scores:
         x0[:, length:][gaps] = mask_id
         right = denoiser(x0, torch.zeros(len(x0))).argmax(-1)[:, :length] == text
         return right[text > 0].float().mean(), right.all(1).float().mean()
+
+    def wrong_word_by_word(denoiser, x0, gaps, mask_id, length):
+        """asked several times"""
+        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
+        for place in range(length):
+            x[:, place] = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, place]
+        right = x[:, :length] == x0[:, :length]
+        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+
+    def wrong_gaps_too_early(denoiser, x0, gaps, mask_id, length):
+        """stand too early"""
+        x = x0.masked_fill(F.pad(gaps, (0, length)) | (torch.arange(x0.shape[1]) < length), mask_id)
+        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
+        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+
+    def wrong_all_hidden(denoiser, x0, gaps, mask_id, length):
+        """The whole picture was hidden"""
+        right = denoiser(torch.full_like(x0, mask_id), torch.ones(len(x0))).argmax(-1)[:, :length] == x0[:, :length]
+        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+
+    def wrong_words_of_the_model(denoiser, x0, gaps, mask_id, length):
+        """the *model* says a word"""
+        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
+        guess = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length]
+        right = guess == x0[:, :length]
+        return right[guess > 0].float().mean(), right.all(1).float().mean()
 
     def wrong_captions_from_words(denoiser, x0, gaps, mask_id, length):
         x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)

@@ -23,9 +23,9 @@ nearest_code = Grader(
         "one code only": lambda: [torch.randn(6, 2), torch.randn(1, 2)],
     },
     {
-        "These are the farthest codes: the smallest distance wins, so take argmin.": lambda z, codebook: torch.cdist(
-            z, codebook
-        ).argmax(1),
+        "These are the farthest codes. The smallest distance wins, or the largest bracket of (1.2).": (
+            lambda z, codebook: torch.cdist(z, codebook).argmax(1)
+        ),
         "This compares products alone; (1.2) also takes off half the squared length of each code.": (
             lambda z, codebook: (z @ codebook.T).argmax(1)
         ),
@@ -50,7 +50,8 @@ distortion_bound = Grader(
     "distortion_bound",
     lambda var, num_codes, dim: var * 2 ** (-2 * math.log2(num_codes) / dim),
     {
-        "256 codes for one number": lambda: [1.0, 256, 1],
+        "100 codes for seven numbers": lambda: [3.0, 100, 7],
+        "20 codes for three numbers": lambda: [0.5, 20, 3],
         "256 codes for eight numbers": lambda: [4.0, 256, 8],
         "one code": lambda: [2.5, 1, 3],
     },
@@ -71,6 +72,18 @@ distortion_bound = Grader(
             lambda var, num_codes, dim: math.sqrt(var) * 2 ** (-2 * math.log2(num_codes) / dim)
         ),
         "This is the rate R of (1.4); put it into (1.5).": lambda var, num_codes, dim: math.log2(num_codes) / dim,
+        "The variance is missing: (1.5) begins with it.": lambda var, num_codes, dim: (
+            2 ** (-2 * math.log2(num_codes) / dim)
+        ),
+        "The root of the bound is a distance; the squared error is asked for.": lambda var, num_codes, dim: math.sqrt(
+            var * 2 ** (-2 * math.log2(num_codes) / dim)
+        ),
+        "The rate need not be a whole number: 100 codes carry 6.64 bits, neither 6 nor 7.": (
+            lambda var, num_codes, dim: var * 2 ** (-2 * math.ceil(math.log2(num_codes)) / dim)
+        ),
+        "The rate need not be a whole number; here it was rounded down.": (
+            lambda var, num_codes, dim: var * 2 ** (-2 * math.floor(math.log2(num_codes)) / dim)
+        ),
     },
 )
 
@@ -87,7 +100,13 @@ straight_through = Grader(
     {
         "The value is right, but no gradient arrives at z. (1.6) adds to z itself, and sg stands around the whole "
         "bracket; z inside and outside of it must not cancel.": lambda z, codes: codes.detach(),
-        "Without sg, z - z cancels, and all of the gradient goes to the codes.": lambda z, codes: z + (codes - z),
+        "All of the gradient goes to the codes, and none to z: without sg, z cancels in (1.6).": (
+            lambda z, codes: z + (codes - z)
+        ),
+        "z and codes have changed places: the value must be that of the codes, the gradient that of z.": (
+            lambda z, codes: codes + (z - codes).detach()
+        ),
+        "The step goes the wrong way: from z it must lead to the codes.": lambda z, codes: z + (z - codes).detach(),
         "sg stands on z alone, so the codes get a gradient as well: it belongs around the whole bracket.": (
             lambda z, codes: z + codes - z.detach()
         ),
@@ -119,6 +138,17 @@ vq_loss = Grader(
         ),
         "The number is right, but without a stop gradient each term pushes both z and the codes.": (
             lambda z, codes, beta: (1 + beta) * F.mse_loss(z, codes)
+        ),
+        "One stop gradient is missing: the codebook term pushes z as well.": (
+            lambda z, codes, beta: F.mse_loss(codes, z) + beta * F.mse_loss(z, codes.detach())
+        ),
+        "One stop gradient is missing: the commitment term pushes the codes as well.": (
+            lambda z, codes, beta: F.mse_loss(codes, z.detach()) + beta * F.mse_loss(z, codes)
+        ),
+        "β weighs both terms here. It belongs to one of them.": lambda z, codes, beta: beta * _vq_loss(z, codes, 1.0),
+        "β is missing: both terms have the same weight here.": lambda z, codes, beta: _vq_loss(z, codes, 1.0),
+        "This sums over the features of a vector; the course takes the mean over these, too.": (
+            lambda z, codes, beta: z.shape[-1] * _vq_loss(z, codes, beta)
         ),
         "This is a sum over the features; the course takes the mean, so that nothing changes with D.": (
             lambda z, codes, beta: (codes - z.detach()).square().sum() + beta * (z - codes.detach()).square().sum()
@@ -161,6 +191,16 @@ def _ema_mean_for_sum(counts, sums, z, ids, decay):
 def _ema_added(counts, sums, z, ids, decay):
     n, s = _batch_statistics(z, ids, len(counts))
     return decay * counts + n, decay * sums + s
+
+
+def _ema_counts_right_sums_lost(counts, sums, z, ids, decay):
+    n, _ = _batch_statistics(z, ids, len(counts))
+    return decay * counts + (1 - decay) * n, _ema_one_a_code(counts, sums, z, ids, decay)[1]
+
+
+def _ema_shares(counts, sums, z, ids, decay):
+    n, s = _batch_statistics(z, ids, len(counts))
+    return decay * counts + (1 - decay) * n / len(z), decay * sums + (1 - decay) * s / len(z)
 
 
 def _ema_chosen_only(counts, sums, z, ids, decay):
@@ -210,9 +250,15 @@ ema_update = Grader(
         ),
         "The batch comes in whole: (1.8) multiplies it by 1 - γ.": _ema_added,
         "A code that is not chosen must decay, too: its n is 0, not missing.": _ema_chosen_only,
-        "Several vectors can choose one code. Writing x[ids] = … keeps only the last one; they must be added.": (
-            _ema_one_a_code
+        "Several vectors can choose one code. Writing to x[ids], also with +=, keeps only one of them; all must be "
+        "added.": _ema_one_a_code,
+        "The counts are right. In the sums, several vectors can choose one code: writing to x[ids], also with +=, "
+        "keeps only one of them; all must be added.": _ema_counts_right_sums_lost,
+        "These are shares of the batch; (1.8) takes numbers and sums.": _ema_shares,
+        "This is the batch alone: nothing of the running counts and sums is in it.": (
+            lambda counts, sums, z, ids, decay: _batch_statistics(z, ids, len(counts))
         ),
+        "Counts come first, then sums.": lambda *arguments: _ema_update(*arguments)[::-1],
     },
 )
 
@@ -260,6 +306,10 @@ def _revive_living(codebook, counts, sums, fresh, fair, share):
     return codes, counts, sums
 
 
+def _revive_unchanged(codebook, counts, sums, fresh, fair, share):
+    return torch.where((counts < share)[:, None], fresh, codebook), counts.clone(), sums.clone()
+
+
 def _revival(counts, fair, share, dim=2):
     shape = len(counts), dim
     return [torch.randn(*shape), torch.tensor(counts), torch.randn(*shape), torch.randn(*shape), fair, share]
@@ -270,10 +320,12 @@ revive = Grader(
     _revive,
     {
         "two of four are dead": lambda: _revival([5.0, 0.3, 8.0, 0.0], 8.0, 0.1),
+        "one lies exactly at the border, so it lives": lambda: _revival([1.0, 0.75, 7.0], 8.0, 0.125, dim=3),
         "none is dead": lambda: _revival([5.0, 6.0, 7.0], 6.0, 0.1, dim=3),
         "all are dead": lambda: _revival([0.1, 0.2], 64.0, 0.1),
     },
     {
+        "This is the function of the text: both mistakes are still in it.": _revive_unchanged,
         "Only the code has moved. Its running sum and count still point to the old place, and the next update "
         "carries it straight back.": _revive_code_only,
         "The sum of a dead code is the old one: the next e = m / N throws the code back to where it was.": (
@@ -284,6 +336,17 @@ revive = Grader(
             _revive_plain_sums
         ),
         "A code is dead below a *share* of its fair part: compare with share · fair.": _revive_absolute,
+        "A code that lies exactly at share · fair is not below it, so it lives.": (
+            lambda codebook, counts, sums, fresh, fair, share: _revive(
+                codebook, counts.where(counts != share * fair, 0), sums, fresh, fair, share
+            )
+        ),
+        "The sum is the fresh vector times the *old* count: with the new count, m / N is another vector.": (
+            lambda codebook, counts, sums, fresh, fair, share: (
+                *_revive(codebook, counts, sums, fresh, fair, share)[:2],
+                torch.where((counts < share * fair)[:, None], fresh * counts[:, None], sums),
+            )
+        ),
         "This restarts the living codes and leaves the dead ones.": _revive_living,
     },
 )
@@ -322,6 +385,18 @@ def _gap_mse(patches, num_codes, generator):
     return tuple((codebook[quantize.nearest_code(x, codebook)] - x).square().mean().item() for x in (shown, held_out))
 
 
+def _gap_with_all(patches, num_codes, generator):
+    codebook = quantize.kmeans(patches.chunk(2)[0], num_codes, generator)
+    return _psnr_of(codebook, patches.chunk(2)[0]), _psnr_of(codebook, patches)
+
+
+def _gap_one_by_one(patches, num_codes, generator):
+    shown, held_out = patches.chunk(2)
+    codebook = quantize.kmeans(shown, num_codes, generator)
+    errors = [(codebook[quantize.nearest_code(x, codebook)] - x).square().mean(1) for x in (shown, held_out)]
+    return tuple((-10 * error.log10()).mean().item() for error in errors)
+
+
 def _gap_case(count, dim, num_codes):
     return [torch.rand(count, dim), num_codes, torch.Generator().manual_seed(0)]
 
@@ -341,6 +416,16 @@ held_out_gap = Grader(
             lambda patches, num_codes, generator: _held_out_gap(patches, num_codes, generator)[::-1]
         ),
         "These are mean squared errors; psnr turns them into decibels.": _gap_mse,
+        "The codebook was fitted to the second half; the first is to be fitted to.": (
+            lambda patches, num_codes, generator: _held_out_gap(
+                patches.roll(len(patches) // 2, 0), num_codes, generator
+            )
+        ),
+        "The second number is that of all patches; only the second half was held out.": _gap_with_all,
+        "These are means of each patch's own PSNR; take the PSNR of all patches of a half together.": _gap_one_by_one,
+        "Another codebook than the one that the handed-in generator leads to: fit once, with that generator.": (
+            lambda patches, num_codes, generator: _held_out_gap(patches, num_codes, torch.Generator().manual_seed(1))
+        ),
     },
     given={"kmeans", "nearest_code", "psnr"},
 )

@@ -46,10 +46,20 @@ compression = Grader(
         "An id takes log2 K bits here, even where that is no whole number: nothing is rounded up.": (
             _compression_scaled(lambda s, p, k, n: math.ceil(math.log2(k)) / math.log2(k))
         ),
+        "An id takes log2 K bits here, even where that is no whole number: nothing is rounded down.": (
+            _compression_scaled(lambda s, p, k, n: math.floor(math.log2(k)) / math.log2(k))
+        ),
         "An id out of K takes log2 K bits, not 8.": _compression_scaled(lambda s, p, k, n: 8 / math.log2(k)),
         "An id out of K takes log2 K bits, not K.": _compression_scaled(lambda s, p, k, n: k / math.log2(k)),
         "The channels come first in (C, H, W).": _compression_scaled(
             lambda s, p, k, n: s[0] * s[1] // p**2 / (s[1] * s[2] // p**2)
+        ),
+        "In (C, H, W) the channels come first.": _compression_scaled(lambda s, p, k, n: s[0] / s[2]),
+        "A picture need not be square: it has H/patch · W/patch tokens.": _compression_scaled(
+            lambda s, p, k, n: s[1] / s[2]
+        ),
+        "A picture need not be square: it has H/patch · W/patch tokens, and H · W pixels.": _compression_scaled(
+            lambda s, p, k, n: s[1] / s[2], _one
         ),
         "One id would do for a token, but each token has an id from every stage.": _compression_scaled(
             lambda s, p, k, n: 1 / n
@@ -65,6 +75,10 @@ compression = Grader(
         "These are the bits of one token; a picture has H/patch · W/patch tokens.": _compression_scaled(
             lambda s, p, k, n: p * p / (s[1] * s[2])
         ),
+        "These are bits for each pixel; asked are those of the whole picture.": _compression_scaled(
+            lambda s, p, k, n: 1 / (s[1] * s[2]), _one
+        ),
+        "The ids are counted in bytes here; asked are bits.": _compression_scaled(lambda *a: 1 / 8, _one),
         "This counts an id for each pixel; a token stands for a whole patch.": _compression_scaled(
             lambda s, p, k, n: p * p
         ),
@@ -77,7 +91,17 @@ compression = Grader(
         "The bits of the ids are right. The picture's numbers take 8 bits each.": _compression_scaled(
             _one, lambda s, p, k, n: 1 / 8
         ),
-        "The bits of the ids are right, but the factor is upside down: how many times *fewer* than the picture?": (
+        "The bits of the ids are right. A number in the picture has 256 values, and that takes 8 bits.": (
+            _compression_scaled(_one, lambda s, p, k, n: 32)
+        ),
+        "The bits of the ids are right. This is a difference; asked is how many *times* as many the picture has.": (
+            lambda shape, *a: (_compression(shape, *a)[0], 8 * math.prod(shape) - _compression(shape, *a)[0])
+        ),
+        "The bits of the ids are right. The factor is cut off to a whole number.": lambda *a: (
+            _compression(*a)[0],
+            math.floor(_compression(*a)[1]),
+        ),
+        "The bits of the ids are right, but the factor is upside down: how many times as many has the *picture*?": (
             lambda *a: (_compression(*a)[0], 1 / _compression(*a)[1])
         ),
         "The order is: first the bits, then the factor.": lambda *a: _compression(*a)[::-1],
@@ -110,6 +134,9 @@ to_grid = Grader(
         "The picture lies on its side: height comes before width.": lambda tokens, grid: (
             tokens.mT.unflatten(2, grid).mT
         ),
+        "The features come first here, before the pictures; they belong second.": lambda tokens, grid: tokens.permute(
+            2, 0, 1
+        ).unflatten(2, grid),
         "Height and width of the grid are swapped.": lambda tokens, grid: tokens.mT.unflatten(2, grid[::-1]),
         "These are the tokens with features moved to the second place; now lay them out in rows.": (
             lambda tokens, grid: tokens.mT
@@ -160,6 +187,33 @@ def _fsq_not_scaled_back(z, levels):
     return codes * ((levels - 1) / 2), ids
 
 
+def _fsq_equal_pieces(z, levels, gradient):
+    digits = ((z.tanh() + 1) / 2 * levels).floor().clamp(max=levels - 1)
+    codes = digits / ((levels - 1) / 2) - 1
+    return codes + gradient(levels) * (z.tanh() - z.tanh().detach()), _mixed_radix(digits.long(), levels)
+
+
+def _fsq_down(z, levels):
+    reach = levels // 2
+    down = (z.tanh() * reach).floor()
+    return quantize.straight_through(z.tanh(), down / reach), _mixed_radix(down.long() + reach, levels)
+
+
+def _fsq_too_short(z, levels):
+    codes, ids = _fsq(z, levels)
+    return codes.detach() + (z.tanh() - z.tanh().detach()) / ((levels - 1) / 2), ids
+
+
+def _fsq_digits_cut(z, levels):
+    reach = (levels - 1) / 2
+    return _fsq(z, levels)[0], _mixed_radix((z.tanh() * reach + reach).long(), levels)
+
+
+def _fsq_shrunk_by_levels(z, levels):
+    codes, ids = _fsq(z, levels)
+    return codes * ((levels - 1) / 2) / levels, ids
+
+
 def _fsq_twice_as_far(z, levels):
     rounded = quantize.straight_through(z.tanh() * levels, (z.tanh() * levels).round())
     return rounded / levels, _mixed_radix((rounded.detach() + levels // 2).long(), levels)
@@ -198,6 +252,15 @@ finite_scalar = Grader(
         "and the gradient has to go through both.": lambda z, levels: _fsq(
             z, levels, through=lambda z, codes: codes.detach() + ((levels - 1) / 2) * (z - z.detach())
         ),
+        "The values are right, but the gradient is too short: it is shrunk after the rounding, and not stretched "
+        "before.": _fsq_too_short,
+        "This goes down to the next level; asked is the nearest.": _fsq_down,
+        "The L levels get pieces of [-1, 1] of the same width here. When each value goes to the *nearest* level, the "
+        "outermost two get half as much.": lambda z, levels: _fsq_equal_pieces(
+            z, levels, lambda levels: levels / (levels - 1)
+        ),
+        "Here [-1, 1] is cut into L pieces of the same width. When each value goes to the *nearest* level, the "
+        "outermost two get half as much.": lambda z, levels: _fsq_equal_pieces(z, levels, torch.ones_like),
         "Turning a number into a whole one cuts it off towards zero; *round* goes to the nearest.": _fsq_cuts,
         "The codes run from 0 to 1; the lowest level is -1.": _fsq_from_zero,
         "This stretches the tanh to ±L, about twice too far: (L - 1) / 2 steps lead from the middle to either end.": (
@@ -210,6 +273,9 @@ finite_scalar = Grader(
         "Here a sigmoid squashes the feature. It has no negative half: take the tanh.": lambda z, levels: _fsq(
             z, levels, squash=torch.sigmoid
         ),
+        "A sigmoid that is made to run from -1 to 1 is the tanh of z / 2; asked is that of z.": lambda z, levels: _fsq(
+            z, levels, squash=lambda z: (z / 2).tanh()
+        ),
         "This rounds before it stretches, so that only -1, 0 and 1 are left, however many levels there are.": (
             _fsq_rounds_first
         ),
@@ -218,6 +284,7 @@ finite_scalar = Grader(
             _fsq_one_level_more
         ),
         "The ids are right. The codes are still counted in steps; scale them back to [-1, 1].": _fsq_not_scaled_back,
+        "The ids are right. The outermost codes must be -1 and 1; these lie nearer to 0.": _fsq_shrunk_by_levels,
         "The codes are right. The ids are read from the other end: in (2.6) the *first* digit counts single steps.": (
             lambda z, levels: _fsq(z, levels, ids=lambda n, levels: _mixed_radix(n.flip(-1), levels.flip(0)))
         ),
@@ -231,6 +298,20 @@ finite_scalar = Grader(
             lambda z, levels: _fsq(
                 z, levels, ids=lambda n, levels: (n * levels[0] ** torch.arange(len(levels))).sum(-1)
             )
+        ),
+        "The codes are right. Each feature has a base of its own; here all have that of the largest.": (
+            lambda z, levels: _fsq(
+                z, levels, ids=lambda n, levels: (n * levels.max() ** torch.arange(len(levels))).sum(-1)
+            )
+        ),
+        "The codes are right. The digits are only added up, so different codes share an id.": lambda z, levels: _fsq(
+            z, levels, ids=lambda n, levels: n.sum(-1)
+        ),
+        "The codes are right. Digit 0 is the lowest level, not the highest.": lambda z, levels: _fsq(
+            z, levels, ids=lambda n, levels: _mixed_radix(levels - 1 - n, levels)
+        ),
+        "The codes are right. The digits are cut off to whole numbers, not rounded, so that many are one too low.": (
+            _fsq_digits_cut
         ),
         "The codes are right. The place value is the product of the *other* features' levels, not a power of the "
         "feature's own.": lambda z, levels: _fsq(
@@ -298,6 +379,45 @@ def _residual_one_book(z, codebooks):
     return ids, book[ids]
 
 
+def _residual_largest_product(z, codebooks):
+    rest, ids = z, []
+    for codebook in codebooks:
+        ids.append((rest @ codebook.T).argmax(1))
+        rest = rest - codebook[ids[-1]]
+    return torch.stack(ids, 1), z - rest
+
+
+def _residual_looked_up_in(books):
+    def mistaken(z, codebooks):
+        ids, _ = _residual_quantize(z, codebooks)
+        return ids, sum(book[ids[:, i]] for i, book in enumerate(books(codebooks)))
+
+    return mistaken
+
+
+def _residual_ids(change):
+    """The right sum, and something else in place of the ids."""
+
+    def mistaken(z, codebooks):
+        ids, total = _residual_quantize(z, codebooks)
+        return change(ids, codebooks), total
+
+    return mistaken
+
+
+def _residual_given(z, codebooks):
+    ids, codes = _stages(z, codebooks, torch.sub)
+    given = z[:, None] - codes.cumsum(1) + codes  # (M, S, D) what each stage gets
+    return ids, given.sum(1)
+
+
+def _residual_together(z, codebooks):
+    ids = torch.cartesian_prod(*(torch.arange(len(book)) for book in codebooks)).view(-1, len(codebooks))
+    sums = sum(book[ids[:, i]] for i, book in enumerate(codebooks))
+    best = torch.cdist(z, sums).argmin(1)
+    return ids[best], sums[best]
+
+
 def _residual_case(count, dim, num_codes, stages):
     shrinking = 2.0 ** -torch.arange(stages)[:, None, None]  # each stage has less to do
     return [torch.randn(count, dim), torch.randn(stages, num_codes, dim) * shrinking]
@@ -316,7 +436,7 @@ residual_quantize = Grader(
         "Every stage quantizes z itself. From the second stage on, it is what the stages before left over.": (
             lambda z, codebooks: _residual_quantize(z, codebooks, lambda rest, codes: rest)
         ),
-        "This takes only the last code off z; the codes of *all* earlier stages have been taken off what is left.": (
+        "This takes only the last code off z; what is left lacks the codes of *all* earlier stages.": (
             lambda z, codebooks: _residual_quantize(z, codebooks, lambda rest, codes: z - codes)
         ),
         "This takes the *sum* of the codes so far off what is left. The earlier ones have been taken off already.": (
@@ -345,11 +465,31 @@ residual_quantize = Grader(
         "The ids are right. This is what is left over at the end; the sum of the codes is asked for.": _residual_pick(
             lambda z, codes: z - codes.sum(1)
         ),
+        "The ids are right. What the stages are *given* is added up here; asked is the sum of their codes.": (
+            _residual_given
+        ),
+        "The ids are right. All codes are looked up in the first codebook; each stage has its own.": (
+            _residual_looked_up_in(lambda books: books[:1].expand_as(books))
+        ),
         "The ids are right. These are the codes of each stage; return their sum.": _residual_pick(
             lambda z, codes: codes
         ),
         "The ids are right, but lie the wrong way round: one row for each vector, one column for each stage.": (
             _residual_turned
+        ),
+        "These are the ids, but in the wrong places: cut from one long row of them, in which all ids of a stage follow "
+        "each other.": _residual_ids(lambda ids, books: ids.T.reshape(len(ids), -1)),
+        "All stages choose together here. That comes nearer, but asked is one stage after the other.": (
+            _residual_together
+        ),
+        "These are the right ids, stage by stage; make one tensor (M, S) of them.": _residual_ids(
+            lambda ids, books: list(ids.unbind(1))
+        ),
+        "The ids of each codebook start at 0 again; here they run on through all of them.": _residual_ids(
+            lambda ids, books: ids + books.shape[1] * torch.arange(len(books))
+        ),
+        "The code with the largest product is not the nearest one: a code's own length counts as well (1.2).": (
+            _residual_largest_product
         ),
         "The order is: first the ids, then the sum of the codes.": lambda z, codebooks: _residual_quantize(
             z, codebooks
@@ -376,6 +516,18 @@ def _commitment_case(count, dim, num_codes, stages):
     return [torch.randn(count, dim), torch.randint(num_codes, (count, stages)), torch.randn(stages, num_codes, dim)]
 
 
+def _straight(rest, codes):
+    return rest + (codes - rest).detach()
+
+
+def _residual_losses(z, ids, codebooks):
+    losses = []
+    for i, codebook in enumerate(codebooks.detach()):
+        z = z - codebook[ids[:, i]]
+        losses.append(z.square().mean())
+    return losses
+
+
 residual_commitment = Grader(
     "residual_commitment",
     _residual_commitment,
@@ -386,9 +538,11 @@ residual_commitment = Grader(
         "six stages": lambda: _commitment_case(20, 2, 8, 6),
     },
     {
-        "The number is right, but only the first stage teaches the encoder: in the rest that is handed on, z and its "
-        "gradient cancel, or are cut off.": lambda z, ids, codebooks: _residual_commitment(
-            z, ids, codebooks, rest_after=lambda rest, codes: (rest - codes).detach()
+        "This does what the function of the text does: the number is right, but only the first stage teaches the "
+        "encoder. In the rest that is handed on, the gradient of z cancels or is cut off.": (
+            lambda z, ids, codebooks: _residual_commitment(
+                z, ids, codebooks, rest_after=lambda rest, codes: (rest - codes).detach()
+            )
         ),
         "The number is right, but the codebooks get a gradient as well. A commitment moves the encoder alone.": (
             lambda z, ids, codebooks: _residual_commitment(z, ids, codebooks, frozen=False)
@@ -400,19 +554,34 @@ residual_commitment = Grader(
         "The number is right, but this is the codebook loss: the gradient goes to the codes and none to z.": (
             lambda z, ids, codebooks: _residual_commitment(z.detach(), ids, codebooks, frozen=False)
         ),
-        "The number is right, but no gradient arrives at z: something is detached that must not be.": (
-            lambda z, ids, codebooks: _residual_commitment(z.detach(), ids, codebooks)
-        ),
+        "The number is right, but no gradient arrives at z. A detach, no_grad or a turn into a plain number cuts it "
+        "off.": (lambda z, ids, codebooks: _residual_commitment(z.detach(), ids, codebooks)),
         "Every stage is compared with z itself; from the second stage on, compare what is left over.": (
             lambda z, ids, codebooks: _residual_commitment(z, ids, codebooks, rest_after=lambda rest, codes: rest)
         ),
-        "This takes only the last code off z; the codes of *all* earlier stages have been taken off what is left.": (
+        "This takes only the last code off z; what is left lacks the codes of *all* earlier stages.": (
             lambda z, ids, codebooks: _residual_commitment(z, ids, codebooks, rest_after=lambda rest, codes: z - codes)
         ),
         "The codes are taken off twice. A stage is compared with what it is *given*, before its own codes go off.": (
             lambda z, ids, codebooks: _residual_commitment(
                 z, ids, codebooks, loss=lambda rest, codes: (rest - 2 * codes).square().mean()
             )
+        ),
+        "From the second stage on, a stage is given the codes before it; it should get what they leave over.": (
+            lambda z, ids, codebooks: _residual_commitment(z, ids, codebooks, rest_after=_straight)
+        ),
+        "From the second stage on, a stage is given the codes before it, not what they leave over.": (
+            lambda z, ids, codebooks: _residual_commitment(z, ids, codebooks, rest_after=lambda rest, codes: codes)
+        ),
+        "The codes are added to the rest where (2.7) takes them off.": lambda z, ids, codebooks: _residual_commitment(
+            z, ids, codebooks, rest_after=torch.add
+        ),
+        "The *straight-through* codes are added to the rest where (2.7) takes codes off.": lambda z, ids, codebooks: (
+            _residual_commitment(z, ids, codebooks, rest_after=lambda rest, codes: rest + _straight(rest, codes))
+        ),
+        "These are the losses of the stages one by one; they add up to one number.": _residual_losses,
+        "This is a row with the loss of each stage; they add up to one number.": lambda z, ids, codebooks: torch.stack(
+            _residual_losses(z, ids, codebooks)
         ),
         "No weight β is asked for here.": lambda z, ids, codebooks: 0.25 * _residual_commitment(z, ids, codebooks),
         "These are distances; a commitment has their squares.": lambda z, ids, codebooks: _residual_commitment(
@@ -468,15 +637,20 @@ def _scaled_vectors(z, codes, gradient):
     return _rotation_backward(z, codes, gradient, turn=lambda g, r, *_: g - 2 * r * _dot(r, g) + 2 * z * _dot(codes, g))
 
 
+def _rotation_along_axis_1(z, codes, gradient):
+    turned = _rotation_backward(z.movedim(1, -1), codes.movedim(1, -1), gradient.movedim(1, -1))
+    return turned.movedim(-1, 1)
+
+
 rotation_backward = Grader(
     "rotation_backward",
     lambda z, codes, gradient: _rotation_backward(z, codes, gradient),
     {
         "five vectors": lambda: [torch.randn(5, 3), 2 * torch.randn(5, 3), torch.randn(5, 3)],
-        "the chapter's quarter turn": lambda: [
-            torch.tensor([[0.0, 2.0]]),
-            torch.tensor([[3.0, 0.0]]),
-            torch.tensor([[1.0, 0.0]]),
+        "a quarter turn in the plane": lambda: [
+            torch.tensor([[4.0, 0.0]]),
+            torch.tensor([[0.0, 1.0]]),
+            torch.tensor([[1.0, 3.0]]),
         ],
         "a batch of tokens": lambda: [torch.randn(2, 6, 8), torch.randn(2, 6, 8), torch.randn(2, 6, 8)],
         "vectors on their codes": lambda: [torch.ones(2, 3), torch.ones(2, 3), torch.randn(2, 3)],
@@ -507,14 +681,36 @@ rotation_backward = Grader(
         "A product of vectors is one number for each vector: sum over the features.": _rotation_mistake(
             turn=lambda g, r, z_hat, e_hat: g - 2 * r * r * g + 2 * z_hat * e_hat * g
         ),
-        "Nothing is left of the gradient: the matrix was differentiated as well. It counts as a constant.": (
-            lambda z, codes, gradient: torch.zeros_like(z)
+        "A product of vectors is one number for each vector; here one number was made for all of them.": (
+            _rotation_mistake(turn=lambda g, r, z_hat, e_hat: g - 2 * r * (r * g).sum() + 2 * z_hat * (e_hat * g).sum())
         ),
+        "Lengths and products run over the features, which are the last axis.": _rotation_along_axis_1,
+        "Nothing is left of the gradient. That happens when the matrix is differentiated as well: it counts as a "
+        "constant.": (lambda z, codes, gradient: torch.zeros_like(z)),
         "r lies halfway between the *unit* vectors of z and the code; the sum of vectors of different length leans to "
         "the longer one.": _rotation_mistake(r=lambda z, codes, *_: F.normalize(z + codes, dim=-1)),
         "The last term needs the unit vectors of z and of the code, not the vectors themselves.": _scaled_vectors,
         "The last term of the bracket is missing, so this mirrors and does not turn.": _rotation_mistake(
             turn=lambda g, r, *_: g - 2 * r * _dot(r, g)
+        ),
+        "The factor in front belongs to all three terms of the bracket.": lambda z, codes, gradient: (
+            _rotation_backward(z, codes, gradient, stretch=torch.ones_like)
+            + (codes.norm(dim=-1, keepdim=True) / z.norm(dim=-1, keepdim=True) - 1) * gradient
+        ),
+        "The term with r is missing in the bracket.": _rotation_mistake(
+            turn=lambda g, r, z_hat, e_hat: g + 2 * z_hat * _dot(e_hat, g)
+        ),
+        "In the last term of the bracket the unit vector of z stands twice; that of the code is missing.": (
+            _rotation_mistake(turn=lambda g, r, z_hat, e_hat: g - 2 * r * _dot(r, g) + 2 * z_hat * _dot(z_hat, g))
+        ),
+        "In the last term of the bracket the unit vector of the code stands twice; that of z is missing.": (
+            _rotation_mistake(turn=lambda g, r, z_hat, e_hat: g - 2 * r * _dot(r, g) + 2 * e_hat * _dot(e_hat, g))
+        ),
+        "The turn is right; the factor in front is the ratio of the *lengths*, not of their squares.": (
+            _rotation_mistake(stretch=torch.square)
+        ),
+        "r is the direction of the *sum* of the unit vectors, not of their difference.": _rotation_mistake(
+            r=lambda z, codes, z_hat, e_hat: F.normalize(z_hat - e_hat, dim=-1)
         ),
         "A factor 2 is missing in the bracket.": _rotation_mistake(
             turn=lambda g, r, z_hat, e_hat: g - r * _dot(r, g) + z_hat * _dot(e_hat, g)
@@ -524,6 +720,11 @@ rotation_backward = Grader(
         ),
         "The gradient belongs in both products; this puts z in its place, as on the way forward.": (
             lambda z, codes, gradient: _rotation_backward(z, codes, z)
+        ),
+        "Both products are taken with z here; on the way back they are taken with the gradient.": (
+            lambda z, codes, gradient: _rotation_backward(
+                z, codes, gradient, turn=lambda g, r, z_hat, e_hat: g - 2 * r * _dot(r, z) + 2 * z_hat * _dot(e_hat, z)
+            )
         ),
     },
 )
@@ -543,14 +744,22 @@ class _Cut(nn.Module):
 
 
 class _Paste(nn.Module):
-    """Patches back to pictures."""
+    """Codes to pictures: each patch is half its own code and half the one before, with more contrast.
+
+    So, as with a trained decoder, what comes back has other ids, and leaves [0, 1] before it is limited.
+    """
 
     def __init__(self, grid):
         super().__init__()
         self.grid = grid
 
     def forward(self, codes):
-        return F.fold(codes.mT, (4 * self.grid[0], 4 * self.grid[1]), 4, stride=4)
+        mixed = (codes + codes.roll(1, dims=1)) / 2
+        return _fold(1.8 * mixed - 0.4, self.grid)
+
+
+def _fold(patches, grid):
+    return F.fold(patches.mT, (4 * grid[0], 4 * grid[1]), 4, stride=4)
 
 
 def _fewer_case(batch, shape, num_codes, kept):
@@ -559,7 +768,8 @@ def _fewer_case(batch, shape, num_codes, kept):
     model.encoder, model.decoder = _Cut(), _Paste((height // 4, width // 4))
     model.quantizer.codebook.copy_(torch.rand(num_codes, 16 * channels))
     # Pictures near the codes, so that every code finds vectors.
-    pictures = model.decode(torch.randint(num_codes, (batch, height * width // 16)))
+    ids = torch.randint(num_codes, (batch, height * width // 16))
+    pictures = _fold(model.quantizer.codebook[ids], model.decoder.grid)
     pictures = (pictures + 0.2 * torch.randn(pictures.shape)).clamp(0, 1)
     return [model.eval(), torch.randperm(num_codes), kept, pictures]
 
@@ -634,6 +844,31 @@ def _fewer_count(model, order, kept, pictures):
     return share * model.encode(pictures).numel(), quality
 
 
+def _fewer_percent(model, order, kept, pictures):
+    share, quality = _fewer(model, order, kept, pictures)
+    return 100 * share, quality
+
+
+def _fewer_natural_logarithm(model, order, kept, pictures):
+    share, quality = _fewer(model, order, kept, pictures)
+    return share, quality * math.log(10)
+
+
+def _fewer_without_limits(model, order, kept, pictures):
+    ids = _fewer_ids(model, order, kept, pictures)
+    decoded = model.decoder(model.quantizer.codebook[ids]).detach()
+    return _fewer(model, order, kept, pictures)[0], metrics.psnr(decoded, pictures)
+
+
+def _fewer_share_of_what_comes_back(model, order, kept, pictures):
+    decoded = model.decode(_fewer_ids(model, order, kept, pictures))
+    return (model.encode(decoded) == model.encode(pictures)).float().mean(), metrics.psnr(decoded, pictures)
+
+
+def _fewer_by_rank(model, order, kept, pictures):
+    return _fewer(model, order.argsort(), kept, pictures)
+
+
 def _fewer_mse(model, order, kept, pictures):
     share, quality = _fewer(model, order, kept, pictures)
     return share, 10 ** (-quality / 10)
@@ -648,7 +883,7 @@ with_fewer_codes = Grader(
     "with_fewer_codes",
     _fewer,
     {
-        "5 of 12 codes": lambda: _fewer_case(6, (1, 16, 12), 12, 5),
+        "5 of 12 codes": lambda: _fewer_case(7, (1, 16, 12), 12, 5),
         "colours, 10 of 20 codes": lambda: _fewer_case(4, (3, 8, 16), 20, 10),
         "one code": lambda: _fewer_case(3, (1, 8, 8), 6, 1),
         "all codes": lambda: _fewer_case(4, (1, 12, 8), 9, 9),
@@ -666,6 +901,9 @@ with_fewer_codes = Grader(
         "This keeps the last codes of order, not the first ones.": lambda model, order, kept, pictures: _fewer(
             model, order.flip(0), kept, pictures
         ),
+        "The codes that stay are chosen as if order held a rank for each id; it holds ids, the first ones to stay.": (
+            _fewer_by_rank
+        ),
         "This drops the codes that were to be kept.": lambda model, order, kept, pictures: _fewer(
             model, order.roll(-kept), len(order) - kept, pictures
         ),
@@ -682,8 +920,13 @@ with_fewer_codes = Grader(
         "The PSNR is right. The share is that of the tokens which change; asked is the share that stays.": (
             _fewer_share_changed
         ),
+        "The PSNR is right. The share is in percent; it must lie between 0 and 1.": _fewer_percent,
+        "The PSNR is right. The share is taken of the ids that the decoded pictures have; asked are the ids that the "
+        "vectors of the *original* pictures take.": _fewer_share_of_what_comes_back,
         "The PSNR is right. This counts tokens; a share lies between 0 and 1.": _fewer_count,
         "The share is right. This is the mean squared error; psnr turns it into decibels.": _fewer_mse,
+        "The share is right. Decibels need the logarithm to base 10.": _fewer_natural_logarithm,
+        "The share is right. The decoded pictures leave [0, 1] here; model.decode limits them.": _fewer_without_limits,
         "The share is right. This is the mean of each picture's own PSNR; asked is that of all pictures together.": (
             _fewer_psnr_by_picture
         ),

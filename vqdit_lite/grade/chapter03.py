@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,10 @@ def _batch(alpha_bar, *shape, dtype=None):
     return [torch.randn(shape, dtype=dtype), alpha_bar.to(dtype or torch.float), torch.randn(shape, dtype=dtype)]
 
 
+def _flattened(x0, alpha_bar, eps):
+    return _corrupt(x0, alpha_bar, eps).flatten(1)
+
+
 corrupt = Grader(
     "corrupt",
     _corrupt,
@@ -61,6 +66,8 @@ corrupt = Grader(
         "The noise is not one minus the signal: it is their *squares* that add up to 1.": _mixed(
             lambda a: a.sqrt(), lambda a: 1 - a.sqrt()
         ),
+        "x0 is multiplied by ᾱ, and the noise fits to that, so the variance is kept. But ᾱ is a share of the variance; "
+        "the signal is its root (3.4).": _mixed(lambda a: a, lambda a: (1 - a**2).sqrt()),
         "The noise comes from 1 - √ᾱ. The root must not be taken before ᾱ goes from 1.": _mixed(
             lambda a: a.sqrt(), lambda a: (1 - a.sqrt()).sqrt()
         ),
@@ -69,6 +76,9 @@ corrupt = Grader(
         ),
         "x0 is not dimmed: noise comes on top of it, and the variance grows.": _mixed(
             lambda a: torch.ones_like(a), lambda a: (1 - a).sqrt()
+        ),
+        "The noise is not multiplied by anything, and the variance grows.": _mixed(
+            lambda a: a.sqrt(), lambda a: torch.ones_like(a)
         ),
         "Fresh noise is drawn; ε is handed in.": lambda x0, alpha_bar, eps: _corrupt(
             x0, alpha_bar, torch.randn_like(x0)
@@ -80,6 +90,12 @@ corrupt = Grader(
         "This shape of ᾱ suits an x0 of four axes only. Let x0 say how many axes there are.": _corrupt_with(
             (-1, 1, 1, 1)
         ),
+        "ᾱ has one axis more than x0, and so x_t has too: count the first axis once.": (
+            lambda x0, alpha_bar, eps: (
+                alpha_bar.view(-1, *[1] * x0.ndim).sqrt() * x0 + (1 - alpha_bar.view(-1, *[1] * x0.ndim)).sqrt() * eps
+            )
+        ),
+        "The numbers are right, but the axes of an example are flattened: x_t has the shape of x0.": _flattened,
         "All examples get the ᾱ of the first; each has its own.": (
             lambda x0, alpha_bar, eps: alpha_bar[0].sqrt() * x0 + (1 - alpha_bar[0]).sqrt() * eps
         ),
@@ -104,7 +120,7 @@ snr = Grader(
         "the straight line of flow": lambda: [torch.tensor([0.8, 0.6, 0.25]), torch.tensor([0.2, 0.4, 0.75])],
         "a schedule that preserves the variance": lambda: [torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])],
         "a table of any length": lambda: [torch.rand(3, 4) * 5 + 0.2, torch.rand(3, 4) * 5 + 0.2],
-        "no noise, and no signal": lambda: [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])],
+        "no noise (an infinite ratio), and no signal": lambda: [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])],
     },
     {
         "These are quotients of standard deviations. The SNR is a quotient of *variances*.": (
@@ -112,6 +128,21 @@ snr = Grader(
         ),
         "The ratio is right, but this is the logarithm of signal / noise, half of what is asked for.": (
             lambda signal, noise: ((signal / noise) ** 2, (signal / noise).log())
+        ),
+        "This is the SNR alone. Its logarithm is asked for as well, as a second value.": (
+            lambda signal, noise: (signal / noise) ** 2
+        ),
+        "This is the logarithm alone. The SNR is asked for as well, as the first of two values.": (
+            lambda signal, noise: 2 * (signal / noise).log()
+        ),
+        "The signal is squared and the noise is not. The SNR is a quotient of two variances.": (
+            lambda signal, noise: (signal**2 / noise, (signal**2 / noise).log())
+        ),
+        "The noise is squared and the signal is not. The SNR is a quotient of two variances.": (
+            lambda signal, noise: (signal / noise**2, (signal / noise**2).log())
+        ),
+        "This is the logarithm of 1 + SNR; that of the SNR itself is asked for.": (
+            lambda signal, noise: ((signal / noise) ** 2, ((signal / noise) ** 2).log1p())
         ),
         "It stands on its head: the signal is divided by the noise.": (
             lambda signal, noise: ((noise / signal) ** 2, ((noise / signal) ** 2).log())
@@ -130,6 +161,10 @@ snr = Grader(
                 signal**2 / (signal**2 + noise**2),
                 (signal**2 / (signal**2 + noise**2)).log(),
             )
+        ),
+        "The logarithm is that of the SNR, but the first value is a share of the variance, ᾱ.": lambda signal, noise: (
+            signal**2 / (signal**2 + noise**2),
+            2 * (signal / noise).log(),
         ),
         "The logarithm must be the natural one, not the one to base 10.": (
             lambda signal, noise: ((signal / noise) ** 2, ((signal / noise) ** 2).log10())
@@ -180,6 +215,29 @@ def _one_beta_more(steps, first, last):
     return (1 - betas).cumprod(0)
 
 
+def _of_line(line):
+    """The answer that makes the betas of fractions of the way (steps,), and is right from there on."""
+
+    def answer(steps, first, last):
+        way = line(torch.arange(steps, dtype=torch.float64), steps)
+        return _with_start((1 - ((first + (last - first) * way) * 1000 / steps).clamp(max=0.999)).cumprod(0))
+
+    return answer
+
+
+def _capped_at(cap):
+    return lambda steps, first, last: _with_start((1 - _betas(steps, first, last).clamp(max=cap)).cumprod(0))
+
+
+def _last_beta_capped(steps, first, last):
+    last = min(last, 0.999 * steps / 1000)
+    return _with_start((1 - _betas(steps, first, last)).cumprod(0))
+
+
+def _powers(steps, first, last):
+    return _with_start((1 - torch.linspace(first, last, steps, dtype=torch.float64)).pow(1000 / steps).cumprod(0))
+
+
 def _picked_from_a_thousand(steps, first, last):
     return _alpha_bars(1000, first, last)[(torch.arange(steps + 1) * 1000 / steps).round().long()]
 
@@ -192,6 +250,7 @@ alpha_bars = Grader(
         "1,000 steps": lambda: [1000, 1e-4, 0.02],
         "other variances": lambda: [120, 1e-3, 5e-3],
         "ten steps, with variances to cap": lambda: [10, 1e-4, 0.02],
+        "two steps, the second one capped": lambda: [2, 1e-4, 0.02],
     },
     {
         "These variances are meant for 1,000 steps. With another number of steps the process stops too early, or goes "
@@ -225,13 +284,28 @@ alpha_bars = Grader(
         "Before the first step all of the variance is signal, not none of it.": _of_betas(
             lambda betas: torch.cat([betas.new_zeros(1), (1 - betas).cumprod(0)])
         ),
-        "The line of the β stops short: the last step has `last`.": (
-            lambda steps, first, last: _with_start(
-                (1 - (first + (last - first) * torch.arange(steps) / steps) * 1000 / steps).clamp(0.001).cumprod(0)
-            )
+        "The line of the β stops short: the last step has `last`.": _of_line(lambda i, steps: i / steps),
+        "The line of the β starts too late: the first step has `first`.": _of_line(lambda i, steps: (i + 1) / steps),
+        "The β are scaled by 20, the factor of 50 steps. It depends on the number of steps.": _scaled_by(
+            lambda steps: 20
         ),
+        "Every β is at least 0.999 here; it may be at most 0.999.": (
+            lambda steps, first, last: _with_start((1 - _betas(steps, first, last).clamp(min=0.999)).cumprod(0))
+        ),
+        "The factor by which the β are scaled is rounded to a whole number.": _scaled_by(lambda steps: 1000 // steps),
+        "The factor by which the β are scaled has a root. They are variances, and variances add up without roots.": (
+            _scaled_by(lambda steps: math.sqrt(1000 / steps))
+        ),
+        "Each step does what 1000 / steps steps with its β would do together. That is close, but section 2 multiplies "
+        "the β.": _powers,
+        "The β are multiplied up, and their product is taken from 1. The other way round: what each step *keeps* is "
+        "multiplied (3.3).": _of_betas(lambda betas: _with_start(1 - betas.cumprod(0))),
+        "The cap lies above 0.999: too little is left after the last step.": _capped_at(1),
         "A β above 1 makes ᾱ negative and then positive again. Cap the β; a capped ᾱ comes too late.": (
             lambda steps, first, last: _with_start((1 - _betas(steps, first, last)).cumprod(0).clamp(min=0))
+        ),
+        "The value before the first step, 1, stands at the end.": _of_betas(
+            lambda betas: torch.cat([(1 - betas).cumprod(0), betas.new_ones(1)])
         ),
         "The value before the first step, 1, is missing.": _of_betas(lambda betas: (1 - betas).cumprod(0)),
         "This is the value after the last step alone; all of them are asked for.": _of_betas(
@@ -243,14 +317,15 @@ alpha_bars = Grader(
         "The value before the first step is put in, but it pushes the one after the last step out.": _of_betas(
             lambda betas: torch.cat([betas.new_ones(1), (1 - betas).cumprod(0)])[:-1]
         ),
-        "A β above 1 takes away more than there is, and ᾱ turns negative: cap β.": (
+        "A β above 1 takes away more than there is, and ᾱ turns negative. After the scaling no β may be above 0.999.": (
             lambda steps, first, last: _with_start((1 - _betas(steps, first, last)).cumprod(0))
         ),
-        "The β are capped before they are scaled, so they still come out above 1.": (
-            lambda steps, first, last: _with_start(
-                (1 - torch.linspace(first, last, steps).clamp(max=0.999) * 1000 / steps).cumprod(0)
-            )
+        "With a β above 1 there is no logarithm of 1 - β. No β may be above 0.999 after the scaling.": (
+            lambda steps, first, last: _with_start((1 - _betas(steps, first, last)).log().cumsum(0).exp())
         ),
+        "`last` alone is capped, so that the line rises less steeply at all steps. Cap each β that is too large, and "
+        "leave the others as they are.": _last_beta_capped,
+        "The cap is 0.99 here; the text has 0.999.": _capped_at(0.99),
     },
 )
 
@@ -313,11 +388,33 @@ zero_terminal_snr = Grader(
         "Only the end is set to 0: a cliff in place of a bend. (3.10) changes all times.": (
             lambda alpha_bar, t: torch.where(t == 1, 0, alpha_bar(t))
         ),
-        "This takes the lowest of the times asked for as the end. The end is t = 1, whether it is asked for or not.": (
+        "This takes the latest of the times asked for as the end. The end is t = 1, whether it is asked for or not.": (
             _bend_by_last_time
         ),
         "This stretches the times asked for from 1 to 0. Start and end are t = 0 and t = 1, asked for or not.": (
             _bend_by_highest_and_lowest
+        ),
+        "This takes the earliest of the times asked for as the start. The start is t = 0, where ᾱ is 1, whether it is "
+        "asked for or not.": (
+            lambda alpha_bar, t: (
+                (alpha_bar(t).sqrt() - alpha_bar(torch.ones_like(t)).sqrt())
+                / (alpha_bar(t).max().sqrt() - alpha_bar(torch.ones_like(t)).sqrt())
+            ).square()
+        ),
+        "This is a tensor (1,), and t is a single number, (): give what is left at the end the shape of t, or none.": (
+            lambda alpha_bar, t: _zero_terminal_snr(alpha_bar, t).reshape(1)
+        ),
+        "ᾱ itself is shifted and stretched, and then squared. Before the square there is a root in (3.10).": _bend(
+            lambda a, end: ((a - end) / (1 - end)).square()
+        ),
+        "Only what is left is divided. In (3.10) the whole difference is.": _bend(
+            lambda a, end: (a.sqrt() - end.sqrt() / (1 - end.sqrt())).square()
+        ),
+        "What is left is taken at t = 0, where it is all. The end is t = 1.": _bend(
+            lambda a, end: ((a.sqrt() - 1) / (1 - torch.ones_like(a))).square()
+        ),
+        "0.0064 is what DDPM's schedule leaves. This one leaves something else: ask it.": _bend(
+            lambda a, end: ((a.sqrt() - 0.0064) / (1 - 0.0064)).square()
         ),
         "The schedule comes back as it was.": _bend(lambda a, end: a),
     },
@@ -330,7 +427,9 @@ def _draw_and_look(answer, n, seed):
     """What stratified times must be like, whichever way and in whichever order they are drawn."""
 
     def draw(seed):
-        return answer(n, torch.Generator().manual_seed(seed))
+        generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+        times = answer(n, generator)
+        return torch.as_tensor(times) if isinstance(times, np.ndarray) else times
 
     times = draw(seed)
     if times is None:
@@ -341,11 +440,14 @@ def _draw_and_look(answer, n, seed):
     ordered = times.detach().double().sort().values
     draws = torch.stack([draw(number).detach() for number in range(100, 160)])  # (60, n)
     starts, firsts = (x.max() - x.min() for x in (draws.amin(1), draws[:, 0]))  # from the lowest to the highest
+    going_on = torch.Generator().manual_seed(seed)
+    later = torch.stack([draw(going_on).detach().min() for _ in range(20)])
     reach = "yes" if firsts > 0.7 else "no" if firsts > 1.01 / n else "no, within one gap"
     return {
         "do all lie between 0 and 1?": "yes" if ((times >= 0) & (times <= 1)).all() else "no",
         "the same times from the same seed?": "yes" if torch.equal(times, draw(seed)) else "no",
         "other times from another seed?": "yes" if starts > 0.7 / n else "no",
+        "other times at the next draw from one generator?": "yes" if later.max() - later.min() > 0.3 / n else "no",
         "gaps from time to time, and across the end": torch.cat([ordered, ordered[:1] + 1]).diff(),
         "can one example get early and late times?": reach,
     }
@@ -376,16 +478,22 @@ stratified_times = Grader(
         ),
         "Each point of the grid is shifted by a draw of its own, and the grid is lost. In (3.11) one number shifts "
         "all times.": lambda n, generator: (torch.arange(n) / n + _u(generator, n)) % 1,
-        "Here u shifts the grid by less than one gap: the first example only ever gets the earliest times. (3.11) "
-        "divides b by B, and not u.": lambda n, generator: (torch.arange(n) + _u(generator)) / n,
-        "What runs over 1 must come in again at 0.": lambda n, generator: _u(generator) + torch.arange(n) / n,
+        "In 60 batches the first example gets only times within one gap of each other. By (3.11) each single time is "
+        "uniform on (0, 1). Is something divided by B that should not be, or sorted?": lambda n, generator: (
+            (torch.arange(n) + _u(generator)) / n
+        ),
+        "What runs over the end of (0, 1) must come in again at the other end.": lambda n, generator: (
+            _u(generator) + torch.arange(n) / n
+        ),
         "What runs over 1 must come in again at 0; here it piles up at 1.": (
             lambda n, generator: (_u(generator) + torch.arange(n) / n).clamp(max=1)
         ),
         "This grid holds both 0 and 1, which are the same once the times go round: B steps of 1/B are needed.": (
             lambda n, generator: (_u(generator) + torch.linspace(0, 1, n)) % 1
         ),
-        "The number comes from torch's own state, not from the generator, so the times cannot be repeated.": (
+        "In 60 batches the first example gets times from a part of (0, 1) only. By (3.11) each single time is uniform "
+        "on all of it.": lambda n, generator: (_u(generator) / 2 + torch.arange(n) / n) % 1,
+        "Something is drawn elsewhere than from the generator, so the times cannot be repeated.": (
             lambda n, generator: (torch.rand(1) + torch.arange(n) / n) % 1
         ),
         "Each time is drawn on its own, and from torch's own state. (3.11) draws one number, from the generator.": (
@@ -396,6 +504,9 @@ stratified_times = Grader(
         ),
         "The same times come whatever the generator is: draw u from the one handed in, and do not seed it.": (
             lambda n, generator: torch.arange(n) / n
+        ),
+        "One generator gives the same times at each draw. Draw from it as it stands, and do not seed anything.": (
+            lambda n, generator: (_u(torch.Generator().manual_seed(generator.initial_seed())) + torch.arange(n) / n) % 1
         ),
         "All times are the same: there is no grid, or one of whole numbers, which the modulo undoes.": (
             lambda n, generator: (_u(generator) + torch.arange(n)) % 1
@@ -429,6 +540,11 @@ def _cosine_corrupt(x0, t, eps, offset):
     return _cosine_mix(lambda s: s, lambda s: (1 - s.square()).sqrt())(x0, t, eps, offset)
 
 
+def _divided_by_spread(x0, t, eps, offset):
+    x_t = _cosine_mix(lambda s: s, lambda s: 1 - s)(x0, t, eps, offset)
+    return x_t / x_t.std()
+
+
 def _cosine_of(alpha_bar):
     """The answer that has the roots, and this for alpha_bar."""
 
@@ -450,14 +566,16 @@ cosine_corrupt = Grader(
         "an offset of 0.2": lambda: _cosine_case(torch.tensor([0.1, 0.5, 0.8]), 0.2, 3, 4),
         "the chapter's offset": lambda: _cosine_case(torch.rand(5), 0.008, 5, 2),
         "pictures": lambda: _cosine_case(torch.rand(2), 0.1, 2, 1, 3, 3),
-        "both ends": lambda: _cosine_case(torch.tensor([0.0, 1.0]), 0.0, 2, 3),
+        "both ends, clean at t = 0 and noise alone at t = 1": lambda: _cosine_case(torch.tensor([0.0, 1.0]), 0.0, 2, 3),
     },
     {
-        "This is still the function of the text.": _cosine_mix(lambda s: s, lambda s: 1 - s),
+        "This gives just what the function of the text gives, with both mistakes in it.": _cosine_mix(
+            lambda s: s, lambda s: 1 - s
+        ),
         "One mistake is mended, the cosine has its square. The other is left: ᾱ and 1 - ᾱ are variances, and the "
         "digits still turn dull.": _cosine_mix(lambda s: s.square(), lambda s: 1 - s.square()),
         "One mistake is mended, the variance is kept. The other is left: compare f with (3.7). There is too little "
-        "noise at all times.": _cosine_mix(lambda s: s.sqrt(), lambda s: (1 - s).sqrt()),
+        "noise on the way.": _cosine_mix(lambda s: s.sqrt(), lambda s: (1 - s).sqrt()),
         "x0 is multiplied by the right thing, ε by a root of one minus it. The *squares* of signal and noise must add "
         "up to 1.": _cosine_mix(lambda s: s, lambda s: (1 - s).sqrt()),
         "The root of the noise is there, that of the signal is missing.": _cosine_mix(
@@ -466,6 +584,14 @@ cosine_corrupt = Grader(
         "The root of the signal is there, that of the noise is missing.": _cosine_mix(
             lambda s: s, lambda s: 1 - s.square()
         ),
+        "One root of the last line is there, the noise has none yet (3.4), and f is as it was: compare it with "
+        "(3.7).": (_cosine_mix(lambda s: s.sqrt(), lambda s: 1 - s)),
+        "The signal is right, but the noise is √(1 - ᾱ²), as if ᾱ were the signal.": _cosine_mix(
+            lambda s: s, lambda s: (1 - s**4).sqrt()
+        ),
+        "f has a root where (3.7) has a square.": _cosine_mix(lambda s: s.pow(0.25), lambda s: (1 - s.sqrt()).sqrt()),
+        "Divided by its measured spread, x_t has variance 1. But signal and noise are still mixed in the wrong "
+        "ratio.": (_divided_by_spread),
         "Divided by its length, x_t has the right variance, but signal and noise are still mixed in the wrong ratio.": (
             _cosine_mix(lambda s: s / (s**2 + (1 - s) ** 2).sqrt(), lambda s: (1 - s) / (s**2 + (1 - s) ** 2).sqrt())
         ),
@@ -534,6 +660,21 @@ def _other_noise(noise):
     return _path(lambda schedule, t: schedule.signal(t), noise)
 
 
+def _undimmed(schedule, times, pictures, labels, means, eps):
+    shares = [
+        _hits(pictures + schedule.noise(t) * eps, schedule.signal(t) * means, labels).float().mean() for t in times
+    ]
+    return torch.stack(shares)
+
+
+def _measured_swapped(schedule, times, pictures, labels, means, eps):
+    shares = []
+    for t in times:
+        x_t = schedule.noise(t) * pictures + schedule.signal(t) * eps
+        shares.append(_hits(x_t, schedule.signal(t) * means, labels).float().mean())
+    return torch.stack(shares)
+
+
 def _nearest_picture(schedule, times, pictures, labels, means, eps):
     shares = []
     for t in times:
@@ -548,6 +689,18 @@ def _fresh_noise(schedule, times, pictures, labels, means, eps):
     for t in times:
         x_t = schedule.signal(t) * pictures + schedule.noise(t) * torch.randn_like(pictures)
         shares.append(_hits(x_t, schedule.signal(t) * means, labels).float().mean())
+    return torch.stack(shares)
+
+
+def _fresh_noise_for_all(schedule, times, pictures, labels, means, eps):
+    return _readability(schedule, times, pictures, labels, means, torch.randn_like(pictures))
+
+
+def _noise_on_noise(schedule, times, pictures, labels, means, eps):
+    shares = []
+    for t in times:
+        pictures = schedule.signal(t) * pictures + schedule.noise(t) * eps
+        shares.append(_hits(pictures, schedule.signal(t) * means, labels).float().mean())
     return torch.stack(shares)
 
 
@@ -598,6 +751,28 @@ readability = Grader(
                 ((x_t @ (signal * means).T - means.square().sum(1) / 2).argmax(1) == labels).float().mean()
             )
         ),
+        "This compares directions alone; the lengths of the means count as well. Take distances.": _measured(
+            lambda x_t, signal, noise, means, labels: (
+                (torch.cosine_similarity(x_t[:, None], means, dim=-1).argmax(1) == labels).float().mean()
+            )
+        ),
+        "These are sums of absolute differences. The text has the Euclidean distance.": _measured(
+            lambda x_t, signal, noise, means, labels: (
+                (torch.cdist(x_t, signal * means, p=1).argmin(1) == labels).float().mean()
+            )
+        ),
+        "These are per cent; a share lies between 0 and 1.": lambda *arguments: 100 * _readability(*arguments),
+        "This counts the pictures read right, in whole numbers; a share is asked for.": _measured(
+            lambda x_t, signal, noise, means, labels: _hits(x_t, signal * means, labels).sum()
+        ),
+        "The pictures are not multiplied by the signal, and the means neither; the schedule dims both.": _path(
+            lambda schedule, t: 1, lambda schedule, t: schedule.noise(t)
+        ),
+        "The means are multiplied by the signal, the pictures are not: (3.4) dims them, too.": _undimmed,
+        "The noise is not multiplied by anything; (3.4) has `schedule.noise(t)` there.": _other_noise(
+            lambda schedule, t: 1
+        ),
+        "In x_t signal and noise have changed places: early pictures are the clear ones.": _measured_swapped,
         "The noise is multiplied by its variance; it takes the standard deviation, `schedule.noise(t)`.": _other_noise(
             lambda schedule, t: schedule.noise(t) ** 2
         ),
@@ -618,6 +793,15 @@ readability = Grader(
             lambda schedule, t: schedule.noise(t), lambda schedule, t: schedule.signal(t)
         ),
         "Fresh noise is drawn. Use `eps` at all times, so that times and schedules compare.": _fresh_noise,
+        "Noise is drawn, the same for all times. Use `eps` instead, so that times and schedules compare.": (
+            _fresh_noise_for_all
+        ),
+        "Only the first time is there. Does the function return before the others are measured?": (
+            lambda *arguments: _readability(*arguments)[:1]
+        ),
+        "Each time starts from the noisy pictures of the time before. By (3.4) each starts from the clean ones.": (
+            _noise_on_noise
+        ),
         "This is the mean over all times; each time has its own share.": (
             lambda *arguments: _readability(*arguments).mean()
         ),

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import torch
 
-from vqdit_lite.grade.grader import Grader
+from vqdit_lite.grade.grader import AnswerError, Grader
 
 # ---------------------------------------------------------------- from_v
 
@@ -15,8 +15,51 @@ def _from_v(v, x_t, alpha_bar):
     return a * x_t - sigma * v, sigma * x_t + a * v
 
 
-def _from_v_with(v, x_t, a, sigma):
-    return a * x_t - sigma * v, sigma * x_t + a * v
+def _from_v_with(levels, full=False):
+    """With another signal and noise; `full` keeps the denominator of (4.8)."""
+
+    def answer(v, x_t, alpha_bar):
+        a, sigma = levels(alpha_bar)
+        below = a**2 + sigma**2 if full else 1.0
+        return (a * x_t - sigma * v) / below, (sigma * x_t + a * v) / below
+
+    return answer
+
+
+_WRONG_LEVELS = {
+    "ᾱ and 1 - ᾱ are variances; signal and noise are their square roots.": lambda ab: (ab, 1 - ab),
+    "The noise is not one minus the signal. Their *squares* add up to 1.": lambda ab: (ab.sqrt(), 1 - ab.sqrt()),
+    "The noise is right; the signal is not ᾱ, but its root.": lambda ab: (ab, (1 - ab).sqrt()),
+    "The signal is right; the noise is not 1 - ᾱ, but its root.": lambda ab: (ab.sqrt(), 1 - ab),
+}
+
+
+def _from_v_exchanged(full):
+    """p and q exchanged in (4.8)."""
+
+    def answer(v, x_t, alpha_bar):
+        a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        below = -2 * a * sigma if full else 1.0
+        return (-sigma * x_t - sigma * v) / below, (a * v - a * x_t) / below
+
+    return answer
+
+
+def _from_v_divided(name, by, least=0.0):
+    """One of the two from the other, by a division by the signal or the noise."""
+
+    def answer(v, x_t, alpha_bar):
+        a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        x0, eps = _from_v(v, x_t, alpha_bar)
+        below = (a if by == "signal" else sigma).clamp(min=least)
+        if name == "eps":
+            return x0, (v + sigma * x0 if by == "signal" else x_t - a * x0) / below
+        return (x_t - sigma * eps if by == "signal" else a * eps - v) / below, eps
+
+    return answer
+
+
+_DIVISIONS = [(name, by, int(by == "noise")) for name in ("x0", "eps") for by in ("signal", "noise")]
 
 
 def _from_v_x0_sign(v, x_t, alpha_bar):
@@ -65,18 +108,31 @@ from_v = Grader(
         "x0 is right; eps has a wrong sign. Try it without noise, ᾱ = 1: there v is eps itself.": _from_v_eps_minus_v,
         "Both have a wrong sign: this fits a velocity that points the other way. Which term of v carries the minus "
         "in (4.7)?": lambda v, x_t, alpha_bar: _from_v(-v, x_t, alpha_bar),
-        "ᾱ and 1 - ᾱ are variances; signal and noise are their square roots.": (
-            lambda v, x_t, alpha_bar: _from_v_with(v, x_t, alpha_bar, 1 - alpha_bar)
-        ),
-        "The noise is not one minus the signal. Their *squares* add up to 1.": (
-            lambda v, x_t, alpha_bar: _from_v_with(v, x_t, alpha_bar.sqrt(), 1 - alpha_bar.sqrt())
-        ),
+        **{sentence: _from_v_with(levels) for sentence, levels in _WRONG_LEVELS.items()},
+        **{
+            f"{sentence} With the right ones, the denominator of (4.8) is 1.": _from_v_with(levels, full=True)
+            for sentence, levels in _WRONG_LEVELS.items()
+        },
+        "p and q are exchanged: in (4.7), p belongs to x0 and q to eps.": _from_v_exchanged(full=True),
+        "p and q are exchanged: in (4.7), p belongs to x0 and q to eps. Only with the right ones is the denominator "
+        "of (4.8) 1.": _from_v_exchanged(full=False),
         "Signal and noise are exchanged: ᾱ is the share of the signal.": (
             lambda v, x_t, alpha_bar: _from_v(v, x_t, 1 - alpha_bar)
         ),
         "The order is: first x0, then eps.": lambda v, x_t, alpha_bar: _from_v(v, x_t, alpha_bar)[::-1],
         "This reads v as if it were eps.": _from_v_as_eps,
         "This reads v as the velocity of the straight line, the target flow of (4.7).": _from_v_as_flow,
+        **{
+            f"To find {name}, this divides by the {by}, which is 0 where ᾱ is {end}; (4.8) needs no division.": (
+                _from_v_divided(name, by)
+            )
+            for name, by, end in _DIVISIONS
+        },
+        **{
+            f"{name} comes out as 0 where the {by} is 0, at ᾱ = {end}: a quotient that is kept from 0 / 0 does not "
+            "find it. (4.8) needs no division.": _from_v_divided(name, by, least=1e-6)
+            for name, by, end in _DIVISIONS
+        },
     },
 )
 
@@ -113,6 +169,11 @@ def _guide_every_other(outputs, scale):
     return free + scale * (label - free)
 
 
+def _guide_difference_alone(outputs, scale):
+    free, label = outputs.chunk(2)
+    return scale * (label - free)
+
+
 def _guide_last_axis(outputs, scale):
     free, label = outputs.chunk(2, dim=-1)
     return free + scale * (label - free)
@@ -142,7 +203,19 @@ guide = Grader(
             _guide_every_other
         ),
         "The halves are halves of the batch, the first axis; this cuts the last one.": _guide_last_axis,
-        "This is the answer with the label alone; the scale has no effect.": lambda outputs, scale: outputs.chunk(2)[1],
+        "This is the answer with the label alone, as if s were 1. Is the scale left out, cut off or rounded?": (
+            lambda outputs, scale: outputs.chunk(2)[1]
+        ),
+        "This is the answer without the label, as if s were 0. Is the scale left out, cut off or rounded?": (
+            lambda outputs, scale: outputs.chunk(2)[0]
+        ),
+        "This is the answer for the nearest whole number; the scale need not be one.": (
+            lambda outputs, scale: _guide(outputs, round(scale))
+        ),
+        "What is said without the label is missing: (4.16) adds the scaled difference to it.": _guide_difference_alone,
+        "This is a multiple of what is said with the label; what is said without it plays no part.": (
+            lambda outputs, scale: scale * outputs.chunk(2)[1]
+        ),
     },
 )
 
@@ -188,6 +261,40 @@ def _posterior_mean_only(change):
     return answer
 
 
+def _posterior_step_var(change):
+    """With another variance of the step forward, and the right part of the signal."""
+
+    def answer(x0, x_t, alpha_bar, alpha_bar_then):
+        alpha, step_var = alpha_bar / alpha_bar_then, change(alpha_bar, alpha_bar_then)
+        mean = alpha_bar_then.sqrt() * step_var * x0 + alpha.sqrt() * (1 - alpha_bar_then) * x_t
+        return mean / (1 - alpha_bar), step_var * (1 - alpha_bar_then) / (1 - alpha_bar)
+
+    return answer
+
+
+def _posterior_x_t_no_root(x0, x_t, alpha_bar, alpha_bar_then):
+    mean, var = _posterior(x0, x_t, alpha_bar, alpha_bar_then)
+    alpha = alpha_bar / alpha_bar_then
+    return mean + (alpha - alpha.sqrt()) * (1 - alpha_bar_then) / (1 - alpha_bar) * x_t, var
+
+
+def _posterior_x0_no_root(x0, x_t, alpha_bar, alpha_bar_then):
+    mean, var = _posterior(x0, x_t, alpha_bar, alpha_bar_then)
+    step_var = 1 - alpha_bar / alpha_bar_then
+    return mean + (alpha_bar_then - alpha_bar_then.sqrt()) * step_var / (1 - alpha_bar) * x0, var
+
+
+def _posterior_by_precisions(x0, x_t, alpha_bar, alpha_bar_then):
+    alpha = alpha_bar / alpha_bar_then
+    var = 1 / (alpha / (1 - alpha) + 1 / (1 - alpha_bar_then))
+    return var * (alpha.sqrt() / (1 - alpha) * x_t + alpha_bar_then.sqrt() / (1 - alpha_bar_then) * x0), var
+
+
+def _posterior_wide(x0, x_t, alpha_bar, alpha_bar_then):
+    mean, var = _posterior(x0, x_t, alpha_bar, alpha_bar_then)
+    return mean, var.expand_as(mean)
+
+
 def _posterior_exchanged_weights(x0, x_t, alpha_bar, alpha_bar_then):
     return _posterior(x_t, x0, alpha_bar, alpha_bar_then)
 
@@ -226,6 +333,39 @@ posterior = Grader(
         "The two times are exchanged: alpha_bar belongs to t, and alpha_bar_then, which is larger, to t'.": (
             lambda x0, x_t, now, then: _posterior(x0, x_t, then, now)
         ),
+        "For the variance of the step forward, a difference of two noises stands here. By (4.2), the noise of t' has "
+        "become smaller on the way, so the step adds more than that.": (
+            _posterior_step_var(lambda now, then: then - now)
+        ),
+        "In the variance of the step forward, a / a' is not squared. For variances a factor counts squared.": (
+            _posterior_step_var(lambda now, then: 1 - now - (now / then).sqrt() * (1 - then))
+        ),
+        "In the variance of the step forward, the quotient of both ᾱ has a root too many: it is (a / a')² already.": (
+            _posterior_step_var(lambda now, then: 1 - (now / then).sqrt())
+        ),
+        "There is a root too many: the quotient of both ᾱ is (a / a')²; here its root stands in its place.": (
+            lambda x0, x_t, now, then: _posterior_with(x0, x_t, now, then, (now / then).sqrt())
+        ),
+        "The part of one step is upside down: from t' to t the signal shrinks, so it is below 1.": (
+            lambda x0, x_t, now, then: _posterior_with(x0, x_t, now, then, then / now)
+        ),
+        "The times of the first row are used for all rows; each row has its own two.": (
+            lambda x0, x_t, now, then: _posterior(x0, x_t, now[:1], then[:1])
+        ),
+        "The times of row 0 are used for all rows; each row has its own two.": (
+            lambda x0, x_t, now, then: _posterior(x0, x_t, now[0], then[0])
+        ),
+        "The order is: first the mean, then the variance.": lambda *arguments: _posterior(*arguments)[::-1],
+        "The numbers are right; the variance is the same for all D features, so hand back one for each row, (B, 1).": (
+            _posterior_wide
+        ),
+        "At the last step 1 - ᾱ' is 0; do not divide by it.": _posterior_by_precisions,
+        "The variance is right. In the mean, x_t is multiplied by the square of a / a': (a / a')² is for variances.": (
+            _posterior_x_t_no_root
+        ),
+        "The variance is right. In the mean, x0 is multiplied by ᾱ', a variance; a' is its root.": (
+            _posterior_x0_no_root
+        ),
         "The variance is right. In the mean, x0 is multiplied by the signal of t; (4.3) has the signal of t' there, as "
         "x_t' is sought.": _posterior_signal_of_now,
         "The variance is right. In the mean, a' and a / a' are roots: variances scale by ᾱ, values by its root.": (
@@ -243,7 +383,7 @@ posterior = Grader(
 # ---------------------------------------------------------------- who_is_meant
 
 
-def _closeness(x_t, points, alpha_bar):
+def _exponents(x_t, points, alpha_bar):
     gaps = x_t.double()[:, None] - alpha_bar.double().sqrt() * points.double()  # (B, M, D)
     return -gaps.square().sum(-1) / (2 * (1 - alpha_bar.double()))
 
@@ -252,18 +392,18 @@ def _in_question(labels, asked):
     return (labels == asked[:, None]) | (asked[:, None] < 0)
 
 
-def _meant(closeness, labels, asked, axis=1):
-    return closeness.masked_fill(~_in_question(labels, asked), -torch.inf).softmax(axis).float()
+def _meant(exponents, labels, asked, axis=1):
+    return exponents.masked_fill(~_in_question(labels, asked), -torch.inf).softmax(axis).float()
 
 
 def _who_is_meant(x_t, points, labels, asked, alpha_bar):
-    return _meant(_closeness(x_t, points, alpha_bar), labels, asked)
+    return _meant(_exponents(x_t, points, alpha_bar), labels, asked)
 
 
 def _meant_scaled(factor):
-    """With a closeness that is a multiple of the right one."""
+    """With exponents that are a multiple of the right ones."""
     return lambda x_t, points, labels, asked, alpha_bar: _meant(
-        _closeness(x_t, points, alpha_bar) * factor(alpha_bar), labels, asked
+        _exponents(x_t, points, alpha_bar) * factor(alpha_bar), labels, asked
     )
 
 
@@ -275,24 +415,72 @@ def _meant_of(gaps):
 
 
 def _meant_masked_late(x_t, points, labels, asked, alpha_bar):
-    return (_closeness(x_t, points, alpha_bar).softmax(1) * _in_question(labels, asked)).float()
+    return (_exponents(x_t, points, alpha_bar).softmax(1) * _in_question(labels, asked)).float()
+
+
+def _meant_shared_out_late(x_t, points, labels, asked, alpha_bar):
+    left = _exponents(x_t, points, alpha_bar).float().softmax(1) * _in_question(labels, asked)
+    return left / left.sum(1, keepdim=True)
+
+
+def _meant_shared_out_late_clamped(x_t, points, labels, asked, alpha_bar):
+    left = _exponents(x_t, points, alpha_bar).float().softmax(1) * _in_question(labels, asked)
+    return left / left.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def _meant_plain_exponentials(x_t, points, labels, asked, alpha_bar):
+    likely = _exponents(x_t, points, alpha_bar).float().exp() * _in_question(labels, asked)
+    return likely / likely.sum(1, keepdim=True)
+
+
+def _meant_plain_exponentials_clamped(x_t, points, labels, asked, alpha_bar):
+    likely = _exponents(x_t, points, alpha_bar).float().exp() * _in_question(labels, asked)
+    return likely / likely.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def _meant_zero_times_infinity(x_t, points, labels, asked, alpha_bar):
+    return (_exponents(x_t, points, alpha_bar) - torch.inf * ~_in_question(labels, asked)).softmax(1).float()
+
+
+def _meant_filled_too_high(x_t, points, labels, asked, alpha_bar):
+    """-100 fails as -10,000 does: the others share the weight."""
+    exponents = _exponents(x_t, points, alpha_bar)
+    return exponents.masked_fill(~_in_question(labels, asked), -100).softmax(1).float()
+
+
+def _meant_lowered_too_little(x_t, points, labels, asked, alpha_bar):
+    return (_exponents(x_t, points, alpha_bar) - 100 * ~_in_question(labels, asked)).softmax(1).float()
+
+
+def _meant_no_minus_one(x_t, points, labels, asked, alpha_bar):
+    exponents = _exponents(x_t, points, alpha_bar)
+    return exponents.masked_fill(labels != asked[:, None], -torch.inf).softmax(1).float()
+
+
+def _meant_any_minus_one(x_t, points, labels, asked, alpha_bar):
+    asked = asked.new_full(asked.shape, -1) if (asked == -1).any() else asked
+    return _who_is_meant(x_t, points, labels, asked, alpha_bar)
+
+
+def _meant_first_row(x_t, points, labels, asked, alpha_bar):
+    return _who_is_meant(x_t, points, labels, asked[:1].expand_as(asked), alpha_bar)
 
 
 def _meant_masked_with_zero(x_t, points, labels, asked, alpha_bar):
-    return (_closeness(x_t, points, alpha_bar) * _in_question(labels, asked)).softmax(1).float()
+    return (_exponents(x_t, points, alpha_bar) * _in_question(labels, asked)).softmax(1).float()
 
 
 def _meant_wrong_axis(x_t, points, labels, asked, alpha_bar):
-    return _meant(_closeness(x_t, points, alpha_bar), labels, asked, axis=0)
+    return _meant(_exponents(x_t, points, alpha_bar), labels, asked, axis=0)
 
 
 def _meant_by_all(x_t, points, labels, asked, alpha_bar):
-    return _closeness(x_t, points, alpha_bar).softmax(1).float()
+    return _exponents(x_t, points, alpha_bar).softmax(1).float()
 
 
 def _meant_not(x_t, points, labels, asked, alpha_bar):
-    closeness = _closeness(x_t, points, alpha_bar)
-    return closeness.masked_fill(_in_question(labels, asked), -torch.inf).softmax(1).float()
+    exponents = _exponents(x_t, points, alpha_bar)
+    return exponents.masked_fill(_in_question(labels, asked), -torch.inf).softmax(1).float()
 
 
 def _meant_guess(x_t, points, labels, asked, alpha_bar):
@@ -316,13 +504,32 @@ who_is_meant = Grader(
         "three labels": lambda: _question(1, 2, [0, 1, 2, 0, 1], [0, 1, 2, 2, 0, 1, 0], 0.4),
         "no label (-1) in some rows": lambda: _question(1, 5, [-1, 1, -1, 0], [0, 1, 1, 0, 1, 0], 0.2),
         "little noise, where it can end in 0 / 0": lambda: _question(4, 3, [1, 0, -1], [1, 0, 0, 1, 2], 0.99),
-        "one point of that label": lambda: _question(1, 4, [3, 3], [0, 3, 1, 2], 0.7),
+        "one point of that label, hardly any noise": lambda: _question(30, 4, [3, 3, -1, 0], [0, 3, 1, 2, 0], 0.9999),
         "one row, nothing but noise": lambda: _question(1, 3, [1], [1, 0, 1, 1, 0], 0.0),
     },
     {
         "The softmax runs over the rows of the batch; for each x_t, the *points* share the weight.": _meant_wrong_axis,
+        "All that is left in a row is 0: other points had taken the whole weight before they were left out. Leave "
+        "them out before the softmax.": _meant_shared_out_late_clamped,
+        "0 / 0: all weights that are left in a row are 0. Leave points out before the softmax.": _meant_shared_out_late,
+        "0 / 0: every exponential in a row is 0 for the computer. `softmax` prevents this: it takes the exponents.": (
+            _meant_plain_exponentials
+        ),
+        "Every exponential in a row is 0 for the computer. `softmax` prevents this: it takes the exponents.": (
+            _meant_plain_exponentials_clamped
+        ),
         "The other labels lose their weight only after the softmax, so a row no longer sums to 1.": _meant_masked_late,
-        "A closeness of 0 is the largest there is: it makes the points of other labels win. They need the smallest.": (
+        "Minus infinity times 0 is NaN: it cannot be switched off by a product.": _meant_zero_times_infinity,
+        "The finite number that stands for minus infinity is not low enough: with little noise, real exponents are "
+        "lower.": _meant_filled_too_high,
+        "What is taken off the exponents of other points is not enough: with little noise, exponents lie farther "
+        "apart.": _meant_lowered_too_little,
+        "No point has the label -1; a row that asks for nothing weighs all.": _meant_no_minus_one,
+        "One row of the batch asks for nothing, and now no row does. Each row has its own question.": (
+            _meant_any_minus_one
+        ),
+        "What row 0 asks for is taken for all rows; each row has its own question.": _meant_first_row,
+        "An exponent of 0 is the largest there is: it makes the points of other labels win. They need the smallest.": (
             _meant_masked_with_zero
         ),
         "This ignores the label that is asked for.": _meant_by_all,
@@ -330,6 +537,9 @@ who_is_meant = Grader(
         "The 2 before σ² is missing. It comes from the exponent of the bell curve.": _meant_scaled(lambda _: 2),
         "(4.5) divides by twice the *variance* of the noise, 1 - ᾱ; this divides by twice its root.": (
             _meant_scaled(lambda alpha_bar: (1 - alpha_bar).sqrt())
+        ),
+        "(4.5) divides by the variance of the noise, σ²; 1 - ᾱ is that already, and here it is squared.": (
+            _meant_scaled(lambda alpha_bar: 1 / (1 - alpha_bar))
         ),
         "The noise σ is missing: the more noise, the less should distances count.": (
             _meant_scaled(lambda alpha_bar: 1 - alpha_bar)
@@ -346,7 +556,7 @@ who_is_meant = Grader(
         "These are distances; (4.5) has their squares.": (
             _meant_of(lambda x_t, points, alpha_bar: torch.cdist(x_t, alpha_bar.sqrt() * points))
         ),
-        "The farthest points win: the sign of the closeness is missing.": _meant_scaled(lambda _: -1),
+        "The farthest points win: the sign of the exponent is missing.": _meant_scaled(lambda _: -1),
         "This is the best guess; its weights were asked for.": _meant_guess,
     },
     tolerance=1e-3,
@@ -396,6 +606,31 @@ def _ddim_signal_of_now(eps, x_t, now, then, eta, fresh):
     return _ddim_step(eps, x_t, now, then, eta, fresh) - (then.sqrt() - now.sqrt()) * _clean(eps, x_t, now)
 
 
+def _ddim_signal_no_root(eps, x_t, now, then, eta, fresh):
+    return _ddim_step(eps, x_t, now, then, eta, fresh) - (then.sqrt() - then) * _clean(eps, x_t, now)
+
+
+def _ddim_eta_once(eta_kept):
+    """With η in one of its two places."""
+
+    def answer(eps, x_t, now, then, eta, fresh):
+        bayes = _ddim_variance(now, then)
+        kept = (1 - then - (eta**2 if eta_kept else 1) * bayes).clamp(min=0).sqrt()
+        added = (1 if eta_kept else eta) * bayes.sqrt()
+        return then.sqrt() * _clean(eps, x_t, now) + kept * eps + added * fresh
+
+    return answer
+
+
+def _ddim_exchanged(eps, x_t, now, then, eta, fresh):
+    x0, var = _clean(eps, x_t, now), eta**2 * _ddim_variance(now, then)
+    return _ddim_with(x0, fresh, then, var, eps)
+
+
+def _ddim_linear(eps, x_t, now, then, eta, fresh):
+    return then.sqrt() * _clean(eps, x_t, now) + (1 - then).sqrt() * ((1 - eta) * eps + eta * fresh)
+
+
 def _ddim_case(batch, dim, eta, then=None):
     eps, x_t, now, later = _step_back(batch, dim, then)
     return [eps, x_t, now, later, eta, torch.randn(batch, dim)]
@@ -441,6 +676,18 @@ ddim_step = Grader(
         "the noise at t', or does ᾱ stand where the part of one step belongs?": (
             _ddim_with_variance(lambda eta, now, then: eta**2 * (1 - then))
         ),
+        "The factors of old and fresh noise add up to σ'. Of independent parts the variances add up.": _ddim_linear,
+        "The guess of the noise and the fresh noise are exchanged: with η = 0 nothing is fresh.": _ddim_exchanged,
+        "This is the ancestral step, η = 1, although η is another number here.": (
+            lambda eps, x_t, now, then, eta, fresh: _ddim_step(eps, x_t, now, then, 1.0, fresh)
+        ),
+        "η is in the fresh noise alone. With less fresh noise, more of the old is kept.": (
+            _ddim_eta_once(eta_kept=False)
+        ),
+        "η is in the old noise alone. It also says how much fresh noise is added.": _ddim_eta_once(eta_kept=True),
+        "This draws its own noise; the fresh noise comes in as the argument `fresh`.": (
+            lambda eps, x_t, now, then, eta, fresh: _ddim_step(eps, x_t, now, then, eta, torch.randn_like(x_t))
+        ),
         "η has no effect: this is always the step without fresh noise.": (
             lambda eps, x_t, now, then, eta, fresh: _ddim_step(eps, x_t, now, then, 0.0, fresh)
         ),
@@ -454,6 +701,13 @@ ddim_step = Grader(
         "The guess of x0 takes off eps times a variance; what eps is multiplied by in x_t is the root.": (
             _ddim_parts(clean=lambda eps, x_t, now: (x_t - (1 - now) * eps) / now.sqrt())
         ),
+        "The guess of x0 is divided by ᾱ; the signal is its root.": (
+            _ddim_parts(clean=lambda eps, x_t, now: (x_t - (1 - now).sqrt() * eps) / now)
+        ),
+        "The guess of x0 takes ᾱ for the signal and 1 - ᾱ for the noise. These are variances; take roots.": (
+            _ddim_parts(clean=lambda eps, x_t, now: (x_t - (1 - now) * eps) / now)
+        ),
+        "The guess of x0 is multiplied by ᾱ', a variance; the signal is its root.": _ddim_signal_no_root,
         "This mixes x_t with noise anew. The noise must come off first: (4.9) starts from the guess of x0.": (
             _ddim_parts(clean=lambda eps, x_t, now: x_t)
         ),
@@ -476,6 +730,30 @@ def _walk(eps_of, x, alpha_bars, steps, ask=lambda i, j: i):
 
 def _sample(eps_of, x, alpha_bars, stops):
     return _walk(eps_of, x, alpha_bars, pairwise(stops))
+
+
+def _counted(answer, eps_of, x, alpha_bars, stops):
+    """Call an answer, and see how often it asks the denoiser. Where it goes wrong, that comes first."""
+    asked, steps = [], len(stops) - 1
+    right = _sample(eps_of, x.clone(), alpha_bars.clone(), list(stops))
+
+    def counting(x, i):
+        asked.append(i)
+        return eps_of(x, i)
+
+    came = answer(counting, x, alpha_bars, stops)
+    arrived = isinstance(came, torch.Tensor) and came.shape == right.shape and torch.allclose(came, right, 1e-4, 1e-4)
+    if arrived and len(asked) != steps:
+        raise AnswerError(
+            f"✗ sample: it arrives, but the denoiser was called {len(asked)} times for {steps} steps. Calls are the "
+            "price of a walk; one a step is enough."
+        )
+    return came
+
+
+def _sample_even_jumps(eps_of, x, alpha_bars, stops):
+    jump = stops[0] - stops[1]
+    return _walk(eps_of, x, alpha_bars, [(i, max(i - jump, 0)) for i in stops[:-1]])
 
 
 def _sample_returns_guess(eps_of, x, alpha_bars, stops):
@@ -506,13 +784,13 @@ sample = Grader(
     "sample",
     _sample,
     {
-        "five stops of 41": lambda: _journey([40, 27, 15, 6, 0], 6, 2),
+        "a walk that ends above 0": lambda: _journey([30, 18, 9], 5, 2),
+        "five stops of 41": lambda: _journey([40, 27, 15, 6, 0], 6),
         "every stop": lambda: _journey(list(range(12, -1, -1)), 3, 1, 2, 2),
         "one step": lambda: _journey([20, 0], 4, 3),
-        "a walk that ends above 0": lambda: _journey([30, 18, 9], 5),
     },
     {
-        "Nothing has changed yet: this is what the function in the text does.": (
+        "This is the function of the text: both mistakes are still in it.": (
             lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, [(i, i - 1) for i in stops])
         ),
         "No step is taken from the last stop any more: that was one of the two mistakes. But from each stop the walk "
@@ -522,6 +800,14 @@ sample = Grader(
         "From stop to stop is right. But there is a step too many: entry -1 of the table is its noisy end.": (
             lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, zip(stops, [*stops[1:], -1], strict=True))
         ),
+        "From stop to stop is right. But the walk goes on to 0; it shall end at the last stop.": (
+            lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, pairwise([*stops, 0]))
+        ),
+        "This walks on to 0 in steps that are all as long as the first. Stops need not be evenly spaced, nor end "
+        "at 0.": lambda eps_of, x, alpha_bars, stops: _walk(
+            eps_of, x, alpha_bars, [(i, max(i - (stops[0] - stops[1]), 0)) for i in stops]
+        ),
+        "The gap between the first two stops is taken for all; stops need not be evenly spaced.": _sample_even_jumps,
         "The last step is left out: the walk must arrive at the last stop.": (
             lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, pairwise(stops[:-1]))
         ),
@@ -538,6 +824,7 @@ sample = Grader(
             _sample_returns_guess
         ),
     },
+    use=_counted,
 )
 
 # ---------------------------------------------------------------- undecided
@@ -548,7 +835,7 @@ def _open_bits(p):
 
 
 def _weights(x_t, points, alpha_bar):
-    return _closeness(x_t, points, alpha_bar).softmax(1)
+    return _exponents(x_t, points, alpha_bar).softmax(1)
 
 
 def _of_labels(weights, labels):
@@ -571,10 +858,34 @@ def _undecided_with(change):
     return answer
 
 
-def _undecided_mean_of_labels(x_t, points, labels, alpha_bar):
-    weights = _weights(x_t, points, alpha_bar)
-    share = _of_labels(weights, labels) / torch.bincount(labels).clamp(min=1)
-    return _open_bits(share).mean(), _open_bits(weights).mean()
+def _undecided_from_labels(combine, normalize=False):
+    """With something else than the sum of a label's weights."""
+
+    def answer(x_t, points, labels, alpha_bar):
+        weights = _weights(x_t, points, alpha_bar)
+        shares = torch.stack([combine(weights[:, labels == k]) for k in range(int(labels.max()) + 1)], 1)
+        shares = shares / shares.sum(1, keepdim=True) if normalize else shares
+        return _open_bits(shares).mean(), _open_bits(weights).mean()
+
+    return answer
+
+
+def _largest(weights):
+    return weights.amax(1)
+
+
+def _mean(weights):
+    return weights.mean(1)
+
+
+def _undecided_plain(x_t, points, labels, alpha_bar):
+    weights = _weights(x_t, points, alpha_bar).float()
+    return tuple(-(p * p.log2()).sum(1).mean() for p in (_of_labels(weights, labels), weights))
+
+
+def _undecided_points_plain(x_t, points, labels, alpha_bar):
+    bits, _ = _undecided(x_t, points, labels, alpha_bar)
+    return bits, _undecided_plain(x_t, points, labels, alpha_bar)[1]
 
 
 def _undecided_points_twice(x_t, points, labels, alpha_bar):
@@ -626,7 +937,21 @@ undecided = Grader(
         "Both are bits about the picture. Add up the weights of each label *before* the logarithm is taken.": (
             _undecided_points_twice
         ),
-        "The probability of a label is the sum of its points' weights, not their mean.": _undecided_mean_of_labels,
+        "The probability of a label is the sum of its points' weights, not their mean.": _undecided_from_labels(_mean),
+        "The probability of a label is the sum of its points' weights, not their mean; with sums, a row needs no "
+        "division to sum to 1.": _undecided_from_labels(_mean, normalize=True),
+        "The probability of a label is the sum of its points' weights, not the largest of them.": (
+            _undecided_from_labels(_largest)
+        ),
+        "The probability of a label is the sum of its points' weights, not the largest of them; with sums, a row "
+        "needs no division to sum to 1.": _undecided_from_labels(_largest, normalize=True),
+        "These are shares of the largest possible entropy; the bits themselves were asked for.": (
+            _undecided_with(lambda p: _open_bits(p).mean() / math.log2(p.shape[1]))
+        ),
+        "Zero times minus infinity: PyTorch makes NaN of it. A probability of 0 adds nothing, so keep the one inside "
+        "the logarithm above a tiny number.": _undecided_plain,
+        "Zero times minus infinity: PyTorch makes NaN of it, here for the points. A probability of 0 adds nothing, so "
+        "keep the one inside the logarithm above a tiny number.": _undecided_points_plain,
         "The second number counts what is open *within* the label; all that is open about the picture was asked for.": (
             _undecided_inside
         ),

@@ -1,13 +1,31 @@
 """Graders of chapter 05, the transformer denoiser."""
 
 import math
+from itertools import permutations
 
 import torch
 import torch.nn.functional as F
 
 from vqdit_lite import metrics
-from vqdit_lite.grade.grader import Grader
-from vqdit_lite.transformer import rotate, sincos
+from vqdit_lite.grade.grader import AnswerError, Grader
+from vqdit_lite.transformer import attention, rotate, sincos
+
+
+def _with_a_word(word):
+    """Calls an answer. Where that raises an error, `word(error, *arguments)` may add something to it."""
+
+    def use(answer, *arguments):
+        try:
+            return answer(*arguments)
+        except NotImplementedError:
+            raise
+        except (IndexError, RuntimeError) as error:
+            more = word(error, *arguments)
+            error.args = (f"{str(error).rstrip('.')} ({more})",) if more else error.args
+            raise
+
+    return use
+
 
 # ---------------------------------------------------------------- unpatchify
 
@@ -36,6 +54,10 @@ def _unpatchify_grid_first(tokens, size, grid):
     return x.permute(0, 3, 1, 2, 4, 5).reshape(len(tokens), -1, grid[0] * size, grid[1] * size)
 
 
+def _unpatchify_exchanged_at_the_end(tokens, size, grid):
+    return _unpatchify(tokens, size, grid).reshape(len(tokens), -1, grid[1] * size, grid[0] * size)
+
+
 def _unpatchify_channels_last(tokens, size, grid):
     x = tokens.unflatten(2, (size, size, -1)).unflatten(1, grid)  # (B, H/s, W/s, s, s, C)
     return x.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
@@ -58,7 +80,7 @@ unpatchify = Grader(
     "unpatchify",
     _unpatchify,
     {
-        "three channels, a grid of 2 × 3": lambda: _patches(2, 3, 2, (2, 3)),
+        "three channels, a grid of 4 × 5": lambda: _patches(6, 3, 2, (4, 5)),
         "one channel, patches of 3 × 3": lambda: _patches(4, 1, 3, (4, 2)),
         "one patch is the whole picture": lambda: _patches(3, 2, 4, (1, 1)),
         "patches of one pixel": lambda: _patches(1, 5, 1, (3, 4)),
@@ -76,10 +98,17 @@ unpatchify = Grader(
         "The right axes are joined, in the wrong order: first comes which patch, then which pixel in it.": _laid_out(
             0, 3, 4, 1, 5, 2
         ),
-        "Rows and columns of the grid have changed places; grid is (rows, columns).": _laid_out(0, 3, 2, 4, 1, 5),
-        "Rows and columns of the whole picture have changed places: the height comes before the width.": (
+        "Height and width have changed places: grid is (rows, columns), and its first number belongs to the height.": (
+            lambda tokens, size, grid: _unpatchify(tokens, size, grid[::-1])
+        ),
+        "Height and width have changed places: patches that stand side by side in the grid came one below the other.": (
+            _laid_out(0, 3, 2, 4, 1, 5)
+        ),
+        "Height and width have changed places: the whole picture is turned over. Rows come before columns.": (
             _laid_out(0, 3, 2, 5, 1, 4)
         ),
+        "Height and width have changed places in the last shape alone; the numbers were in the right order for the "
+        "right one.": _unpatchify_exchanged_at_the_end,
         "The channels stand last. In PyTorch a batch of pictures is (B, C, H, W).": _unpatchify_channel_first_of_all,
     },
     forbidden={"fold", "pixel_shuffle"},
@@ -108,6 +137,34 @@ def _condition_time_hidden(t, labels, uniform, share, table):
     return _time(t, table).masked_fill((uniform < share)[:, None], 0) + _label(labels, uniform, share, table)
 
 
+def _condition_counted_from_1(t, labels, uniform, share, table):
+    return _time(t, table) + table[(labels + 1).masked_fill(uniform < share, 0)]
+
+
+def _turned_about(t, table):
+    return _time(t, table).roll(table.shape[1] // 2, 1)
+
+
+def _alternating(t, table):
+    return _time(t, table).unflatten(1, (2, -1)).transpose(1, 2).flatten(1)
+
+
+def _down_to_the_end(t, table):
+    count = table.shape[1] // 2
+    angles = 1000 * t[:, None] * 10_000 ** -(torch.arange(count) / (count - 1))
+    return torch.cat([angles.cos(), angles.sin()], 1)
+
+
+def _with_time(time):
+    return lambda t, labels, uniform, share, table: time(t, table) + _label(labels, uniform, share, table)
+
+
+def _said_of_condition(error, t, labels, uniform, share, table):
+    if isinstance(error, IndexError):
+        return "rows are counted from 0"
+    return "as many waves as a row of the table has numbers" if "256" in str(error) else ""
+
+
 def _condition_joined(t, labels, uniform, share, table):
     return torch.cat([_time(t, table), _label(labels, uniform, share, table)], 1)
 
@@ -127,32 +184,64 @@ condition = Grader(
     _condition,
     {
         "a share of 0.4 is hidden": lambda: [
-            torch.rand(5),
+            torch.tensor([0.3337, 0.0512, 0.8421, 0.6178, 0.9764]),
             torch.tensor([3, 0, 9, 5, 1]),
-            torch.tensor([0.2, 0.7, 0.5, 0.1, 0.9]),
+            torch.tensor([0.2, 0.7, 0.5, 0.05, 0.9]),
             0.4,
             torch.randn(11, 8),
         ],
         "a share of 0.1 is hidden": lambda: _conditions(40, 3, 6, 0.1),
-        "a share of 0, as for drawing": lambda: _conditions(5, 4, 2, 0.0),
+        "a share of 0, as for drawing": lambda: [
+            torch.rand(4),
+            torch.tensor([2, 0, 3, 1]),
+            torch.tensor([0.6, 0.0, 0.3, 0.0]),
+            0.0,
+            torch.randn(5, 2),
+        ],
         "a share of 1": lambda: _conditions(6, 4, 12, 1.0),
         "one example at t = 1": lambda: [torch.ones(1), torch.tensor([2]), torch.tensor([0.7]), 0.2, torch.randn(4, 6)],
     },
     {
         "Times lie in [0, 1]. Waves made for positions hardly move over such a short way: first multiply by 1,000.": (
-            lambda t, labels, uniform, share, table: _time(t, table, 1) + _label(labels, uniform, share, table)
+            _with_time(lambda t, table: _time(t, table, 1))
         ),
         "The waves are 1,000 times as high. It is the time that is multiplied, before it becomes waves.": (
-            lambda t, labels, uniform, share, table: 1000 * _time(t, table, 1) + _label(labels, uniform, share, table)
+            _with_time(lambda t, table: 1000 * _time(t, table, 1))
         ),
+        "Times are divided by 1,000 here, which makes the short way between 0 and 1 shorter still.": _with_time(
+            lambda t, table: _time(t, table, 0.001)
+        ),
+        "The times were rounded to whole steps. Waves know no steps: any number has a place on them.": _with_time(
+            lambda t, table: sincos((1000 * t).round(), table.shape[1])
+        ),
+        "The times were cut off to whole steps. Waves know no steps: any number has a place on them.": _with_time(
+            lambda t, table: sincos((1000 * t).floor(), table.shape[1])
+        ),
+        "The sines stand before the cosines; in (5.2) it is the other way round.": _with_time(_turned_about),
+        "Cosines and sines alternate; in (5.2) all cosines come first.": _with_time(_alternating),
+        "These frequencies fall to 1/10,000 within D/2 waves. Those of (5.2) stop a step before it: look at the D in "
+        "its exponent.": _with_time(_down_to_the_end),
         "This hides the others: a label is hidden where its number lies *below* the share.": (
             lambda t, labels, uniform, share, table: _condition(t, labels, -uniform, -share, table)
+        ),
+        "A number that equals the share hides its label here. It has to lie *below* the share, or a share of 0 would "
+        "hide some.": (
+            lambda t, labels, uniform, share, table: _time(t, table) + table[labels.masked_fill(uniform <= share, -1)]
+        ),
+        "These are the labels that a share of 0.1 hides. Here the share is an argument.": (
+            lambda t, labels, uniform, share, table: _condition(t, labels, uniform, 0.1, table)
+        ),
+        "Labels are hidden by other random numbers than those in `uniform`.": (
+            lambda t, labels, uniform, share, table: _condition(t, labels, torch.rand(len(t)), share, table)
         ),
         "A hidden label has become the label 0. That is a real digit; “no label” has a row of its own.": (
             lambda t, labels, uniform, share, table: _time(t, table) + _label(labels, uniform, share, table, 0)
         ),
         "A hidden label has become the last real label. The row for “no label” stands one further.": (
             lambda t, labels, uniform, share, table: _time(t, table) + _label(labels, uniform, share, table, -2)
+        ),
+        "All labels have moved up by a row. Row 0 is that of the label 0; “no label” comes last.": (
+            _condition_counted_from_1
         ),
         "A hidden label adds nothing here. “No label” is a row of the table, which is learned like the others.": (
             _condition_nothing
@@ -167,10 +256,14 @@ condition = Grader(
             lambda t, labels, uniform, share, table: _time(t, table) + table[labels]
         ),
         "Time and label stand side by side; they are added, feature by feature.": _condition_joined,
+        "Time and label are multiplied; they are added.": (
+            lambda t, labels, uniform, share, table: _time(t, table) * _label(labels, uniform, share, table)
+        ),
         "The time is missing.": lambda t, labels, uniform, share, table: _label(labels, uniform, share, table),
         "The label is missing.": lambda t, labels, uniform, share, table: _time(t, table),
     },
     given={"sincos"},
+    use=_with_a_word(_said_of_condition),
     tolerance=2e-3,
 )
 
@@ -214,6 +307,11 @@ def _causal(scores, dim, heads):
     return (scores / math.sqrt(dim)).masked_fill(later, -math.inf).softmax(-1)
 
 
+def _said_of_lookup(error, q, k, v, heads):
+    queries, keys = q.shape[1], k.shape[1]
+    return f"{queries} queries, {keys} keys and values: was one number taken for the other?" if queries != keys else ""
+
+
 def _lookup(batch, queries, keys, width, heads):
     return [torch.randn(batch, queries, width), *(torch.randn(batch, keys, width) for _ in "kv"), heads]
 
@@ -240,6 +338,9 @@ multi_head_attention = Grader(
         ),
         "The scale is the root of the number of heads; (5.1) has that of the features of one head.": _among_heads(
             lambda scores, dim, heads: (scores / math.sqrt(heads)).softmax(-1)
+        ),
+        "The scale is the root of the number of keys; (5.1) has that of the features of one head.": _among_heads(
+            lambda scores, dim, heads: (scores / math.sqrt(scores.shape[-1])).softmax(-1)
         ),
         "The shares are divided after the softmax and no longer add up to 1. The *scores* are scaled.": _among_heads(
             lambda scores, dim, heads: scores.softmax(-1) / math.sqrt(dim)
@@ -279,6 +380,30 @@ multi_head_attention = Grader(
                 join=lambda x: x.permute(0, 2, 3, 1).flatten(2),
             )
         ),
+        "The heads are right, but joined feature by feature: first come the first features of all heads. A head's "
+        "features stay together.": _among_heads(join=lambda x: x.permute(0, 2, 3, 1).flatten(2)),
+        "The heads are still apart. Join them: the heads stand beside each other in the features.": _among_heads(
+            join=lambda x: x
+        ),
+        "Features are dealt out to the heads in turn, and joined in a row. The first head takes the first width/heads "
+        "features.": _among_heads(split=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)),
+        "The heads are joined in reverse order: the first head's features come first.": _among_heads(
+            join=lambda x: _join(x.flip(1))
+        ),
+        "What the heads have found is added up. They are joined: each head fills its own part of the features.": (
+            _among_heads(join=lambda x: x.sum(1))
+        ),
+        "What the heads have found is averaged. They are joined: each head fills its own part of the features.": (
+            _among_heads(join=lambda x: x.mean(1))
+        ),
+        "The shares are averaged over the heads, so all heads look at the same places. Each has shares of its own.": (
+            _among_heads(
+                lambda scores, dim, heads: (scores / math.sqrt(dim)).softmax(-1).mean(1, keepdim=True).expand_as(scores)
+            )
+        ),
+        "Keys and values have changed places: keys make the scores, values are handed on.": (
+            lambda q, k, v, heads: _multi_head_attention(q, v, k, heads)
+        ),
         "Queries and keys have changed places: it is the queries that ask.": (
             lambda q, k, v, heads: _multi_head_attention(k, q, v, heads)
         ),
@@ -290,12 +415,13 @@ multi_head_attention = Grader(
         ),
     },
     forbidden={"scaled_dot_product_attention", "multi_head_attention_forward"},
+    use=_with_a_word(_said_of_lookup),
 )
 
 # ---------------------------------------------------------------- rotary_attention
 
 
-def _turned(q=1, k=1, v=0, weigh=lambda scores: scores.softmax(-1), scale=None):
+def _turned(q=1, k=1, v=0, weigh=lambda scores: scores.softmax(-1), scale=None, rotate=rotate):
     """Attention in which queries, keys and values are turned so many times."""
 
     def mistaken(queries, keys, values, angles):
@@ -317,6 +443,24 @@ def _forwards(scores):
     return scores.masked_fill(torch.ones(scores.shape[-2:]).tril(-1).bool(), -math.inf).softmax(-1)
 
 
+def _after(scores):
+    return scores.masked_fill(torch.ones(scores.shape[-2:]).tril().bool(), -math.inf).softmax(-1)
+
+
+def _zeroed(scores):
+    return scores.tril().softmax(-1)
+
+
+def _blind(scores):
+    return scores.masked_fill(torch.eye(scores.shape[-1]).bool(), -math.inf).softmax(-1)
+
+
+def _rotate_neighbours(x, angles):
+    one, other = x[..., ::2], x[..., 1::2]
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([one * cos - other * sin, one * sin + other * cos], -1).flatten(-2)
+
+
 def _rotary(*shape, angles=lambda x: 3 * x):
     return [*(torch.randn(*shape) for _ in "qkv"), angles(torch.randn(shape[-2], shape[-1] // 2))]
 
@@ -331,7 +475,7 @@ rotary_attention = Grader(
         "one token": lambda: _rotary(2, 3, 1, 6),
     },
     {
-        "Both mistakes are still there.": _turned(v=1, weigh=_backwards),
+        "This is the function of the text: both mistakes are still in it.": _turned(v=1, weigh=_backwards),
         "The mask is gone. The other mistake is still there: look at what (5.3) turns, and at what it leaves alone.": (
             _turned(v=1)
         ),
@@ -341,9 +485,28 @@ rotary_attention = Grader(
         "The mask is turned round: now tokens see only what comes after. Here every token may look at every other.": (
             _turned(weigh=_forwards)
         ),
+        "The mask is turned round, so tokens see only what comes after, and the other mistake is still there.": _turned(
+            v=1, weigh=_forwards
+        ),
+        "Tokens see only what comes after them, and the last one sees nothing: it is nan. No mask is needed.": _turned(
+            weigh=_after
+        ),
+        "Tokens see only what comes after them, and the last one sees nothing: it is nan. The other mistake is "
+        "still there, too.": _turned(v=1, weigh=_after),
+        "These are two things, what was looked up and the shares. Return the first.": (
+            lambda q, k, v, angles: attention(rotate(q, angles), rotate(k, angles), v)
+        ),
+        "Tokens further on have the score 0 now. A score of 0 is one like any other and gets its share, whatever that "
+        "token says. No mask is needed.": _turned(weigh=_zeroed),
+        "Tokens further on have the score 0 now, a score like any other; and the other mistake is still there.": (
+            _turned(v=1, weigh=_zeroed)
+        ),
+        "No token may look at itself here. Every token may look at every one, itself too.": _turned(weigh=_blind),
         "The scores are masked after the softmax, so the shares of a query no longer add up to 1. No mask is needed.": (
             _turned(weigh=lambda scores: scores.softmax(-1).tril())
         ),
+        "Nothing is turned any more, so attention does not know where a token stands; and still some tokens may not "
+        "look at others.": _turned(q=0, k=0, weigh=_backwards),
         "Nothing is turned any more, so attention does not know where a token stands.": _turned(q=0, k=0),
         "The queries are turned and the keys are not: the score depends on the place of the query alone.": _turned(k=0),
         "The keys are turned and the queries are not: the score depends on the place of the key alone.": _turned(q=0),
@@ -353,6 +516,10 @@ rotary_attention = Grader(
         "The queries are turned backwards, so scores depend on the sum of two positions, not on their difference.": (
             _turned(q=-1)
         ),
+        "All is turned the other way round. The signs of (5.3) are those of `rotate`.": _turned(q=-1, k=-1),
+        "Neighbouring features make the pairs that are turned. In `rotate` feature i goes with feature i + d/2.": (
+            _turned(rotate=_rotate_neighbours)
+        ),
         "Only the values are turned. The turning belongs to what makes the scores.": _turned(q=0, k=0, v=1),
         "What was looked up is turned afterwards: this is as bad as turning the values.": (
             lambda q, k, v, angles: rotate(_rotary_attention(q, k, v, angles), angles)
@@ -360,7 +527,7 @@ rotary_attention = Grader(
         "The softmax runs over the queries now: that line was right.": _turned(weigh=lambda scores: scores.softmax(-2)),
         "The scale has got lost: (5.1) still holds.": _turned(scale=1),
     },
-    given={"rotate"},
+    given={"rotate", "attention"},
 )
 
 # ---------------------------------------------------------------- adaln_block
@@ -394,9 +561,23 @@ def _adaln_block(h, condition, weight, bias, attend, think):
     return _block()(h, condition, weight, bias, attend, think)
 
 
+def _first_lost(h, condition, weight, bias, attend, think):
+    parts = _six(condition, weight, bias)
+    x = _correct(h, *parts[:3], attend)
+    return h + _correct(x, *parts[3:], think) - x
+
+
 def _side_by_side(h, condition, weight, bias, attend, think):
     parts = _six(condition, weight, bias)
     return _correct(h, *parts[:3], attend) + _correct(h, *parts[3:], think) - h
+
+
+def _six_in_turn(condition, weight, bias):
+    return F.linear(F.silu(condition), weight, bias)[:, None].unflatten(-1, (-1, 6)).unbind(-1)
+
+
+def _six_across_pictures(condition, weight, bias):
+    return F.linear(F.silu(condition), weight, bias).reshape(6, len(condition), 1, -1)
 
 
 def _silu_late(condition, weight, bias):
@@ -416,17 +597,42 @@ def _norm_unbiased(h, shift, scale, gate, branch):
     return h + gate * branch((1 + scale) * normed + shift)
 
 
+def _no_one(h, shift, scale, gate, branch):
+    return h + gate * branch(scale * _norm(h) + shift)
+
+
+def _norm_by_hand(divisor, axis=-1):
+    """A correction whose norm divides by something else than the root of variance plus ε."""
+
+    def correct(h, shift, scale, gate, branch):
+        variance = h.var(axis, keepdim=True, unbiased=False)
+        normed = (h - h.mean(axis, keepdim=True)) / divisor(variance)
+        return h + gate * branch((1 + scale) * normed + shift)
+
+    return correct
+
+
+_KINDS = ("shift b", "scale c", "gate g")
+
+
+def _mixed_up(order):
+    """A block that takes the three numbers of each branch for others."""
+    places = [order.index(place) for place in range(3)]
+    return _block(order=(*places, *(3 + place for place in places)))
+
+
 def _mixes(width):
     """Stand-ins for attention and the small network: one mixes tokens and features, the other features alone."""
     first, second = torch.randn(width, width), torch.randn(width, width)
     return [lambda x: torch.tanh((x + x.roll(1, 1)) @ first / 2), lambda x: F.gelu(x @ second)]
 
 
-def _block_case(batch, tokens, width, zero=False):
+def _block_case(batch, tokens, width, zero=False, spread=2.0):
     weight, bias = torch.randn(6 * width, width) / math.sqrt(width), torch.randn(6 * width)
     if zero:
         weight, bias = torch.zeros_like(weight), torch.zeros_like(bias)
-    return [2 * torch.randn(batch, tokens, width) + 1, torch.randn(batch, width), weight, bias, *_mixes(width)]
+    h = spread * (torch.randn(batch, tokens, width) + 0.5)
+    return [h, torch.randn(batch, width), weight, bias, *_mixes(width)]
 
 
 adaln_block = Grader(
@@ -437,17 +643,21 @@ adaln_block = Grader(
         "two pictures of five tokens": lambda: _block_case(2, 5, 4),
         "a new block, whose weights are zero": lambda: _block_case(2, 4, 8, zero=True),
         "one token": lambda: _block_case(1, 1, 10),
+        "tokens that are nearly constant": lambda: _block_case(2, 3, 8, spread=0.003),
     },
     {
         "The 1 before the scale is missing: with a scale of zero, nothing would reach the branch (5.4).": _block(
-            lambda h, b, c, g, f: h + g * f(c * _norm(h) + b)
+            _no_one
         ),
-        "Shift and scale are exchanged. Each branch has them in the order shift b, scale c, gate g.": _block(
-            lambda h, b, c, g, f: _correct(h, c, b, g, f)
-        ),
-        "Scale and gate are exchanged. Each branch has its three in the order shift b, scale c, gate g.": _block(
-            lambda h, b, c, g, f: _correct(h, b, g, c, f)
-        ),
+        "The 1 before the scale is missing in the second branch.": _block(second=_no_one),
+        "The 1 before the scale is missing in the first branch.": _block(_no_one, second=_correct),
+        **{
+            "Each branch has its three in the order shift b, scale c, gate g. Here they are taken for "
+            + ", ".join(_KINDS[kind] for kind in order)
+            + ".": _mixed_up(order)
+            for order in permutations(range(3))
+            if order != (0, 1, 2)
+        },
         "The shift is scaled as well. In (5.4) it comes after the scale.": _block(
             lambda h, b, c, g, f: h + g * f((1 + c) * (_norm(h) + b))
         ),
@@ -462,6 +672,9 @@ adaln_block = Grader(
         "The gates got a 1 as well. Then a new block would not hand on its tokens as they are.": _block(
             lambda h, b, c, g, f: _correct(h, b, c, 1 + g, f)
         ),
+        "The 1 has come to the gate. In (5.4) it stands before the scale, and the gate has none.": _block(
+            lambda h, b, c, g, f: h + (1 + g) * f(c * _norm(h) + b)
+        ),
         "The tokens h themselves are missing from the sum: a branch is a correction to them.": _block(
             lambda h, b, c, g, f: g * f((1 + c) * _norm(h) + b)
         ),
@@ -475,12 +688,29 @@ adaln_block = Grader(
         "Each branch works on h as it is: norm, scale and shift are missing.": _block(
             lambda h, b, c, g, f: h + g * f(h)
         ),
+        "The norm comes after the sum, and norms the tokens themselves. In (5.4) it stands inside the bracket, before "
+        "scale and shift.": _block(lambda h, b, c, g, f: _norm(h + g * f((1 + c) * h + b))),
+        "What is handed on is normed once more. In (5.4) the corrections go to h as it is.": _block(
+            lambda h, b, c, g, f: _norm(_correct(h, b, c, g, f))
+        ),
+        "The norm runs along the tokens. Each token is normed alone, over its features.": _block(
+            _norm_by_hand(lambda variance: (variance + 1e-6).sqrt(), axis=1)
+        ),
+        "The norm divides by the variance. To bring it to 1, it takes the root of the variance.": _block(
+            _norm_by_hand(lambda variance: variance + 1e-6)
+        ),
+        "The ε of this norm is 1e-5, as in PyTorch unless something else is said. Here it is 1e-6.": _block(
+            _norm_by_hand(lambda variance: (variance + 1e-5).sqrt())
+        ),
+        "The norm has no ε, or nearly none. Here it is 1e-6.": _block(_norm_by_hand(lambda variance: variance.sqrt())),
         "The norm comes after scale and shift and undoes the better part of them.": _block(_norm_late),
         "The norm runs over all tokens of a picture. Each token is normed alone, over its features.": _block(_norm_all),
         "The variance is a mean of squares; this divides by one less than the width.": _block(_norm_unbiased),
         "The norm before the second branch is missing.": _block(
             second=lambda h, b, c, g, f: h + g * f((1 + c) * h + b)
         ),
+        "The second correction is added to the tokens from before the first, so the first is lost. In (5.4) the h that "
+        "the first has made stands in both places.": _first_lost,
         "The second branch works on the tokens from before the first. In (5.4) it gets the corrected ones.": (
             _side_by_side
         ),
@@ -490,6 +720,18 @@ adaln_block = Grader(
         ),
         "The SiLU is missing before the linear map.": _block(
             six=lambda condition, weight, bias: F.linear(condition, weight, bias)[:, None].chunk(6, -1)
+        ),
+        "The bias of the linear map is missing.": _block(
+            six=lambda condition, weight, bias: F.linear(F.silu(condition), weight)[:, None].chunk(6, -1)
+        ),
+        "This takes the sigmoid of the condition. A SiLU is x times its sigmoid.": _block(
+            six=lambda condition, weight, bias: F.linear(condition.sigmoid(), weight, bias)[:, None].chunk(6, -1)
+        ),
+        "The six are dealt out number by number. Each is one block of `width` numbers in a row.": _block(
+            six=_six_in_turn
+        ),
+        "The six hold numbers of several pictures, mixed up. Cut the features in six, and leave the batch whole.": (
+            _block(six=_six_across_pictures)
         ),
         "The SiLU comes after the linear map. It works on the condition, before the map.": _block(six=_silu_late),
         "The condition of picture 1 went to token 1, that of picture 2 to token 2. All tokens of a picture share one "
@@ -535,6 +777,20 @@ def _frechet(mean_x, cov_x, mean_y, cov_y):
     return _distance()(mean_x, cov_x, mean_y, cov_y)
 
 
+def _product_of(values):
+    """The shared part from the eigenvalues (or the like) of each covariance alone."""
+    return lambda mean_x, cov_x, mean_y, cov_y: values(cov_x, cov_y).clamp(min=0).sqrt().sum()
+
+
+def _real_number(answer, *arguments):
+    number = answer(*arguments)
+    if torch.as_tensor(number).is_complex():
+        raise AnswerError(
+            "✗ frechet: a complex number came. The eigenvalues are real, but for rounding: take their `.real`."
+        )
+    return number
+
+
 def _covariance(dim, rank=None):
     """A covariance whose features go together; of full rank, if nothing else is said."""
     x = torch.randn(dim, rank or 3 * dim, dtype=torch.float64)
@@ -574,8 +830,18 @@ frechet = Grader(
             _mean(6),
             _covariance(6, rank=3),
         ],
+        "an eigenvalue a hair below zero": lambda: [
+            _mean(4),
+            _diagonal(2.0, -1e-12, 0.5, 1.0),
+            _mean(4),
+            _diagonal(3.0, 1.5, 0.0, 0.25),
+        ],
     },
     {
+        "The root of a number below zero is nan. Rounding leaves some zeros a hair below zero: let nothing below zero "
+        "come to the root.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.eigvals(cov_x @ cov_y).real.sqrt().sum()
+        ),
         "The trace of the root counts twice in (5.6): for two equal sets the bracket must vanish.": _distance(weight=1),
         "The shared part is added. What two sets share brings them nearer: it is taken off.": _distance(weight=-2),
         "The root is missing around the product of the covariances.": _distance(
@@ -601,6 +867,17 @@ frechet = Grader(
         "matrices is not symmetric.": _distance(
             lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.eigvalsh(cov_x @ cov_y).clamp(min=0).sqrt().sum()
         ),
+        "The root of a number below zero is nan. eigvalsh reads only half of a matrix; a product of two symmetric "
+        "matrices is not symmetric, so this gives other numbers than its eigenvalues.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.eigvalsh(cov_x @ cov_y).sqrt().sum()
+        ),
+        "The eigenvalues of the two are multiplied in pairs, by size. Those of a product are others, unless both have "
+        "the same eigenvectors.": _distance(
+            _product_of(lambda cov_x, cov_y: torch.linalg.eigvalsh(cov_x) * torch.linalg.eigvalsh(cov_y))
+        ),
+        "This multiplies the traces of two roots; (5.6) has the trace of one root, that of the product.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: _root(cov_x).trace() * _root(cov_y).trace()
+        ),
         "These are singular values. The product is not symmetric, so its eigenvalues are others.": _distance(
             lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.svdvals(cov_x @ cov_y).sqrt().sum()
         ),
@@ -610,21 +887,36 @@ frechet = Grader(
         "The squared gaps are averaged; a squared length is their sum.": _distance(
             gap=lambda mean_x, cov_x, mean_y, cov_y: (mean_x - mean_y).square().mean()
         ),
+        "The gaps of the means are added and then squared; a squared length is the sum of squares.": _distance(
+            gap=lambda mean_x, cov_x, mean_y, cov_y: (mean_x - mean_y).sum().square()
+        ),
+        "The covariances are added up entry by entry. A trace takes the diagonal alone.": (
+            lambda mean_x, cov_x, mean_y, cov_y: (
+                _gap(mean_x, cov_x, mean_y, cov_y)
+                + (cov_x + cov_y).sum()
+                - 2 * _trace_of_root(mean_x, cov_x, mean_y, cov_y)
+            )
+        ),
         "The gap of the means is missing.": _distance(gap=lambda mean_x, cov_x, mean_y, cov_y: 0),
         "This is the root of the right number: (5.6) is the squared distance.": (
             lambda mean_x, cov_x, mean_y, cov_y: _frechet(mean_x, cov_x, mean_y, cov_y).sqrt()
         ),
     },
+    use=_real_number,
 )
 
 # ---------------------------------------------------------------- frechet_floor
 
 
-def _floor(draw, combine=lambda distances: sum(distances) / len(distances)):
+def _mean_of(distances):
+    return sum(distances) / len(distances)
+
+
+def _floor(draw, combine=_mean_of, distance=metrics.frechet_distance):
     """A measurement that draws its two sets with `draw(features, size, generator)`."""
 
     def measure(features, size, repeats, generator):
-        return combine([metrics.frechet_distance(*draw(features, size, generator)) for _ in range(repeats)])
+        return combine([distance(*draw(features, size, generator)) for _ in range(repeats)])
 
     return measure
 
@@ -636,6 +928,15 @@ def _disjoint(features, size, generator):
 
 def _overlapping(features, size, generator):
     return [features[torch.randperm(len(features), generator=generator)[:size]] for _ in range(2)]
+
+
+def _replaced(features, size, generator):
+    return features[torch.randint(len(features), (2, size), generator=generator)]
+
+
+def _from_both_ends(features, size, generator):
+    order = torch.randperm(len(features), generator=generator)
+    return features[order[:size]], features[order[-size:]]
 
 
 def _half_as_many(features, size, generator):
@@ -659,15 +960,34 @@ def _floor_drawn_once(features, size, repeats, generator):
     return _frechet_floor(features, size, 1, generator)
 
 
+def _floor_with_seeds(features, size, repeats, generator):
+    seeds = (torch.Generator().manual_seed(seed) for seed in range(repeats))
+    return _mean_of([metrics.frechet_distance(*_disjoint(features, size, seed)) for seed in seeds])
+
+
+def _floor_shuffled_on(features, size, repeats, generator):
+    distances = []
+    for _ in range(repeats):
+        features = features[torch.randperm(len(features), generator=generator)]
+        distances.append(metrics.frechet_distance(features[:size], features[size : 2 * size]))
+    return _mean_of(distances)
+
+
+def _distance_of_sets(x, y):
+    """(5.6) with covariances that divide by the number of pictures."""
+    (x, mean_x), (y, mean_y) = ((z.T.double().cov(correction=0), z.double().mean(0)) for z in (x, y))
+    return _frechet(mean_x, x, mean_y, y).item()
+
+
 def _floor_case(count, dim, size, repeats):
-    return [torch.randn(count, dim) @ torch.randn(dim, dim), size, repeats, torch.Generator().manual_seed(0)]
+    return [torch.randn(count, dim) @ torch.randn(dim, dim), size, repeats, torch.Generator().manual_seed(32)]
 
 
 frechet_floor = Grader(
     "frechet_floor",
     _frechet_floor,
     {
-        "two sets of 12 out of 40": lambda: _floor_case(40, 3, 12, 4),
+        "two sets of 12 out of 40, five times": lambda: _floor_case(40, 3, 12, 5),
         "all that there are": lambda: _floor_case(50, 2, 25, 3),
         "fewer pictures than features, once": lambda: _floor_case(30, 6, 5, 1),
     },
@@ -675,9 +995,16 @@ frechet_floor = Grader(
         "The second set is drawn afresh, so the two share pictures. Shared pictures make the floor too low.": _floor(
             _overlapping
         ),
+        "The pictures are drawn with replacement, so some come twice. An order of all pictures has each once.": (
+            _floor(_replaced)
+        ),
         "Both sets are the same pictures, so their distance is zero.": _floor(
             lambda features, size, generator: [_disjoint(features, size, generator)[0]] * 2
         ),
+        "The second set comes from the end of the order. The text takes the `size` pictures that follow the first set; "
+        "from the end is as fair, but the numbers are others.": _floor(_from_both_ends),
+        "Each order was applied to what the one before had shuffled. That is as fair, but the numbers are others: the "
+        "text applies each order to the pictures as handed in.": _floor_shuffled_on,
         "`size` is not used: the pictures were only cut in two.": _floor(
             lambda features, size, generator: features[torch.randperm(len(features), generator=generator)].chunk(2)
         ),
@@ -687,6 +1014,8 @@ frechet_floor = Grader(
         "The order is drawn without the generator that was handed in, so the result cannot be repeated.": _floor(
             lambda features, size, generator: _disjoint(features, size, None)
         ),
+        "Each repetition has a generator of its own, with the seeds 0, 1, 2 and so on. Use the one that was handed in; "
+        "it moves on by itself.": _floor_with_seeds,
         "Nothing is drawn: these are always the first pictures, however often it is repeated.": _floor(
             lambda features, size, generator: (features[:size], features[size : 2 * size])
         ),
@@ -695,8 +1024,19 @@ frechet_floor = Grader(
         "The second set holds all the rest. Both sets have `size` pictures, since the distance depends on that.": (
             _floor(_against_rest)
         ),
-        "Only one pair of sets is measured. Each repetition draws an order of its own, and the mean is asked for.": (
-            _floor_drawn_once
+        "This is what a single pair of sets gives, the first. Each repetition draws an order of its own, and the mean "
+        "is asked for.": _floor_drawn_once,
+        "This is the first distance, divided by the number of repetitions. Is the `return` inside the loop?": _floor(
+            _disjoint, lambda distances: distances[0] / len(distances)
+        ),
+        "This is the last distance, divided by the number of repetitions. Does the sum begin anew each time?": _floor(
+            _disjoint, lambda distances: distances[-1] / len(distances)
+        ),
+        "This is the mean of 10 repetitions. Their number is the argument `repeats`.": (
+            lambda features, size, repeats, generator: _frechet_floor(features, size, 10, generator)
+        ),
+        "The sum is divided by 10. The number of repetitions is the argument `repeats`.": _floor(
+            _disjoint, lambda distances: sum(distances) / 10
         ),
         "These distances are added; their mean is asked for.": _floor(_disjoint, sum),
         "This is the last distance alone; the mean over the repetitions is asked for.": _floor(
@@ -704,6 +1044,20 @@ frechet_floor = Grader(
         ),
         "These are all distances; their mean is asked for.": _floor(_disjoint, list),
         "This is the smallest distance; the mean over the repetitions is asked for.": _floor(_disjoint, min),
+        "This is the largest distance; the mean over the repetitions is asked for.": _floor(_disjoint, max),
+        "This is the median; the mean over the repetitions is asked for.": _floor(
+            _disjoint, lambda distances: sorted(distances)[len(distances) // 2]
+        ),
+        "Roots were taken before the mean. (5.6) is d², and its mean is asked for.": _floor(
+            _disjoint, lambda distances: _mean_of([math.sqrt(distance) for distance in distances])
+        ),
+        "The root was taken of the mean. (5.6) is d², and its mean is asked for.": _floor(
+            _disjoint, lambda distances: math.sqrt(_mean_of(distances))
+        ),
+        "These covariances divide by the number of pictures; those of `frechet_distance` by one less.": _floor(
+            _disjoint, distance=_distance_of_sets
+        ),
     },
     given={"frechet_distance"},
+    tolerance=1e-3,
 )

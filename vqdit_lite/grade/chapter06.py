@@ -51,6 +51,33 @@ def _standardise_with_one_less(e, codebook, counts):
     return (e - mean) / (var * counts.sum() / (counts.sum() - 1)).sqrt()
 
 
+def _standardise_with_mean_over_codes(e, codebook, counts):
+    share = (counts / counts.sum())[:, None]
+    mean = (share * codebook).mean(0)
+    return (e - mean) / (share * (codebook - mean).square()).mean(0).sqrt()
+
+
+def _standardise_with_share_squared(e, codebook, counts):
+    mean, _ = _used(codebook, counts)
+    share = (counts / counts.sum())[:, None]
+    return (e - mean) / (share * (codebook - mean)).square().sum(0).sqrt()
+
+
+def _standardise_shift_last(e, codebook, counts):
+    mean, var = _used(codebook, counts)
+    return e / var.sqrt() - mean
+
+
+def _standardise_with_plain_distances(e, codebook, counts):
+    mean, _ = _used(codebook, counts)
+    return (e - mean) / (codebook - mean).square().mean(0).sqrt()
+
+
+def _standardise_around_the_plain_mean(e, codebook, counts):
+    mean, share = codebook.mean(0), (counts / counts.sum())[:, None]
+    return (e - mean) / (share * (codebook - mean).square()).sum(0).sqrt()
+
+
 def _standardise_back(e, codebook, counts):
     mean, var = _used(codebook, counts)
     return e * var.sqrt() + mean
@@ -58,7 +85,7 @@ def _standardise_back(e, codebook, counts):
 
 def _coded(batch, tokens, dim, counts):
     """Codes of pictures, a codebook with features of different spread, and counts that do not fit these pictures."""
-    codebook = torch.randn(len(counts), dim) * torch.linspace(0.3, 4, dim) + torch.linspace(-2, 5, dim)
+    codebook = torch.randn(len(counts), dim) * torch.linspace(1, 5, dim) + torch.linspace(-2, 5, dim)
     ids = torch.randint(len(counts), (batch, tokens))
     return [codebook[ids], codebook, torch.tensor(counts)]
 
@@ -67,10 +94,10 @@ standardise = Grader(
     "standardise",
     _standardise,
     {
-        "five codes, used unequally": lambda: _coded(3, 6, 4, [50.0, 3.0, 20.0, 1.0, 7.0]),
+        "five codes, used unequally": lambda: _coded(3, 6, 4, [50.5, 3.6, 20.0, 1.4, 7.8]),
         "codes that nobody uses": lambda: _coded(2, 9, 3, [0.0, 12.5, 0.0, 4.0, 30.25, 8.0, 0.0]),
         "one picture of one token": lambda: _coded(1, 1, 5, [2.0, 5.0, 3.0, 1.0]),
-        "one feature": lambda: _coded(4, 5, 1, [700.0, 20.0, 90.0]),
+        "three codes, two features": lambda: _coded(4, 5, 2, [700.0, 20.0, 90.0]),
     },
     {
         "This divides by the variance. Divide by the standard deviation: only then is the variance of the result 1.": (
@@ -88,8 +115,35 @@ standardise = Grader(
             )
         ),
         "These are statistics of this one batch: the next would be scaled otherwise. Take those of the codebook.": (
+            lambda e, codebook, counts: (e - e.mean((0, 1))) / e.std((0, 1), correction=0)
+        ),
+        "These are statistics of this one batch (by one less than its vectors): the next would be scaled otherwise. "
+        "Take those of the codebook.": (
             lambda e, codebook, counts: (e - e.mean((0, 1))) / e.std((0, 1), correction=int(e.numel() > e.shape[-1]))
         ),
+        "μ counts each code as often as it occurs, but σ counts each once.": (
+            lambda e, codebook, counts: (e - _used(codebook, counts)[0]) / codebook.std(0)
+        ),
+        "μ counts each code as often as it occurs, but σ counts each once (and divides by K).": (
+            lambda e, codebook, counts: (e - _used(codebook, counts)[0]) / codebook.std(0, correction=0)
+        ),
+        "μ counts each code as often as it occurs, but the squared distances from it count each once.": (
+            _standardise_with_plain_distances
+        ),
+        "σ counts each code as often as it occurs, but μ counts each once.": _standardise_around_the_plain_mean,
+        "The counts are cut to whole numbers here. Weigh with them as they are: only their proportions matter.": (
+            lambda e, codebook, counts: _standardise(e, codebook, counts.floor())
+        ),
+        "The counts are rounded to whole numbers here. Weigh with them as they are: only their proportions matter.": (
+            lambda e, codebook, counts: _standardise(e, codebook, counts.round())
+        ),
+        "Shares sum to 1 already, so share times code is summed over the codes. Here it is divided by K as well.": (
+            _standardise_with_mean_over_codes
+        ),
+        "The shares are squared together with the distances. They weigh the squares, so they stay outside.": (
+            _standardise_with_share_squared
+        ),
+        "Shift first, then scale: here μ is taken off after the division.": _standardise_shift_last,
         "This is one mean and one deviation for all numbers. Each feature has its own, so μ and σ are (D,).": (
             _standardise_all_features
         ),
@@ -172,6 +226,19 @@ nearest_id = Grader(
         "These are the farthest codes: the smallest distance wins.": (
             lambda z, codebook, mean, std: torch.cdist(z * std + mean, codebook).argmax(-1)
         ),
+        "These codes have the largest product with the vectors. A long code has large products without being near: "
+        "compare distances.": lambda z, codebook, mean, std: ((z * std + mean) @ codebook.T).argmax(-1),
+        "This compares directions only, as if all codes were equally long: compare distances.": (
+            lambda z, codebook, mean, std: torch.nn.functional.cosine_similarity(
+                (z * std + mean)[:, :, None], codebook, dim=-1
+            ).argmax(-1)
+        ),
+        "Ids are counted from 0; here the first code has the id 1.": (
+            lambda z, codebook, mean, std: _ids_near(z * std + mean, codebook) + 1
+        ),
+        "These are the distances to the nearest codes; the ids of these codes are asked for.": (
+            lambda z, codebook, mean, std: torch.cdist(z * std + mean, codebook).amin(-1)
+        ),
         "These are the codes themselves; their ids are asked for.": (
             lambda z, codebook, mean, std: codebook[_ids_near(z * std + mean, codebook)]
         ),
@@ -197,9 +264,9 @@ multiply_adds = Grader(
     "multiply_adds",
     lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), depth, dim),
     {
-        "scenes, nine codes a token": lambda: [24, 24, 3, 5, 128],
-        "scenes as in the chapter": lambda: [24, 24, 2, 4, 128],
-        "wide pictures, a token for each code": lambda: [32, 64, 1, 6, 96],
+        "nine codes a token": lambda: [24, 36, 3, 5, 128],
+        "four codes a token": lambda: [48, 24, 2, 3, 64],
+        "a token for each code": lambda: [32, 64, 1, 6, 96],
         "64 codes a token": lambda: [256, 128, 8, 12, 384],
         "one token": lambda: [16, 16, 4, 2, 64],
     },
@@ -215,6 +282,24 @@ multiply_adds = Grader(
         ),
         "A code stands for 4 × 4 pixels: there are 16 times fewer codes than pixels, not 4 times.": (
             lambda height, width, group, depth, dim: _cost(height * width / 4 / group**2, depth, dim)
+        ),
+        "This takes the picture for a square with its height as side; N is rows times columns.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, height, group), depth, dim)
+        ),
+        "This takes the picture for a square with its width as side; N is rows times columns.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(width, width, group), depth, dim)
+        ),
+        "These are rows plus columns; N is rows times columns.": (
+            lambda height, width, group, depth, dim: _cost(height // 4 // group + width // 4 // group, depth, dim)
+        ),
+        "This joins 2 × 2 codes whatever group says.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, width, 2), depth, dim)
+        ),
+        "Here a token covers 4 + group pixels a side. It covers group codes a side, and each of these 4 pixels.": (
+            lambda height, width, group, depth, dim: _cost((height // (4 + group)) * (width // (4 + group)), depth, dim)
+        ),
+        "The transformer keeps its width d, however many codes a token joins; here d grows with the group.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), depth, dim * group**2)
         ),
         "This counts the tokens along one side only; N is rows times columns.": (
             lambda height, width, group, depth, dim: _cost(height // 4 // group, depth, dim)
@@ -242,6 +327,34 @@ multiply_adds = Grader(
         "often.": (
             lambda height, width, group, depth, dim: (
                 depth * _tokens(height, width, group) * (12 * dim**2 + 2 * _tokens(height, width, group) ** 2 * dim)
+            )
+        ),
+        "N stands before the bracket once too often: the linear maps take 12 d² a token, however many there are.": (
+            lambda height, width, group, depth, dim: (
+                _tokens(height, width, group) * _cost(_tokens(height, width, group), depth, dim)
+            )
+        ),
+        "In 12 d², only d is squared.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * ((12 * dim) ** 2 + 2 * _tokens(height, width, group) * dim)
+            )
+        ),
+        "In 12 d², the square of d is missing.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * (12 * dim + 2 * _tokens(height, width, group) * dim)
+            )
+        ),
+        "The N in the bracket is missing: each token attends to all N.": (
+            lambda height, width, group, depth, dim: depth * _tokens(height, width, group) * (12 * dim**2 + 2 * dim)
+        ),
+        "L and N stand before the whole bracket of (5.5), not only before its first term.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * 12 * dim**2 + 2 * _tokens(height, width, group) * dim
+            )
+        ),
+        "L stands before both terms of (5.5): each block attends, too.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * 12 * dim**2 + 2 * _tokens(height, width, group) ** 2 * dim
             )
         ),
         "Joining codes must make fewer tokens, not more.": (
@@ -285,6 +398,11 @@ def _codes_turned(tokens, grid):
     return _codes_of(x, grid)
 
 
+def _codes_place_before_token(tokens, grid):
+    x = tokens.unflatten(2, (-1, 2, 2)).unflatten(1, grid)
+    return x.permute(0, 4, 1, 5, 2, 3).flatten(1, 4)
+
+
 def _codes_column_by_column(tokens, grid):
     return _grid_of(tokens, grid).transpose(2, 3).flatten(2).transpose(1, 2)
 
@@ -315,6 +433,13 @@ codes_of = Grader(
         "First come all upper left codes here, then all upper right ones, and so on. The grid is read row by row, "
         "across the borders of tokens.": lambda tokens, grid: torch.cat(
             [tokens[..., place::4] for place in range(4)], 1
+        ),
+        "Here all upper rows come before all lower ones, and in each the left codes before the right ones. The grid is "
+        "read row by row, across the borders of tokens.": _codes_place_before_token,
+        "Two things are wrong. A token holds its numbers feature by feature, not code by code; and codes are listed "
+        "row by row through the whole grid.": lambda tokens, grid: torch.cat(tokens.chunk(4, -1), 1),
+        "These are the codes as a grid, (B, rows, columns, D). Its rows and columns become one axis: (B, N, D).": (
+            lambda tokens, grid: _grid_of(tokens, grid).permute(0, 2, 3, 1)
         ),
         "Tokens are (B, N, F). A reshape to (B, F, rows, columns) does not bring the features to the front: it cuts "
         "the numbers anew. Turn the axes with transpose or permute.": (
@@ -350,20 +475,18 @@ def _guide(model, x, t, labels, scale, interval):
     return torch.where(inside, free + scale * (wanted - free), wanted)
 
 
-def _guide_three(model, x, t, labels, scale, interval):
-    guided, wanted = _guide(model, x, t, labels, scale, interval), model(x, t, labels)
-    return torch.cat([guided[..., :3], wanted[..., 3:]], -1)
+def _guide_part(count, outside="wanted", rest="wanted"):
+    """Guidance of the first features only; the rest of them, and the rows outside the interval, are as named."""
 
+    def mistaken(model, x, t, labels, scale, interval):
+        free, wanted, inside = _answers(model, x, t, labels, interval)
+        answers = {"free": free, "wanted": wanted}
+        first = free + scale * (wanted - free)
+        split = count(x.shape[2])
+        guided = torch.cat([first[..., :split], answers[rest][..., split:]], -1)
+        return torch.where(inside, guided, answers[outside])
 
-def _guide_off_outside(model, x, t, labels, scale, interval):
-    free, wanted, inside = _answers(model, x, t, labels, interval)
-    return torch.where(inside, free + scale * (wanted - free), free)
-
-
-def _guide_both_faults(model, x, t, labels, scale, interval):
-    free, wanted, inside = _answers(model, x, t, labels, interval)
-    guided = torch.cat([(free + scale * (wanted - free))[..., :3], wanted[..., 3:]], -1)
-    return torch.where(inside, guided, free)
+    return mistaken
 
 
 def _guide_by_one_more(model, x, t, labels, scale, interval):
@@ -384,9 +507,20 @@ def _guide_by_the_first_time(model, x, t, labels, scale, interval):
     return _guide(model, x, t, labels, scale if inside else 1.0, (0.0, 1.0))
 
 
-def _guide_open(model, x, t, labels, scale, interval):
-    free, wanted, _ = _answers(model, x, t, labels, interval)
-    inside = ((interval[0] < t) & (t < interval[1]))[:, None, None]
+def _guide_open(low=True, high=True):
+    """Guidance in an interval without its low end, its high end, or both."""
+
+    def mistaken(model, x, t, labels, scale, interval):
+        outside = (low & (t == interval[0])) | (high & (t == interval[1]))
+        output = _guide(model, x, t, labels, scale, interval)
+        return torch.where(outside[:, None, None], model(x, t, labels), output)
+
+    return mistaken
+
+
+def _guide_from_first_label(model, x, t, labels, scale, interval):
+    _, wanted, inside = _answers(model, x, t, labels, interval)
+    free = model(x, t, torch.zeros_like(labels))
     return torch.where(inside, free + scale * (wanted - free), wanted)
 
 
@@ -409,32 +543,45 @@ guide = Grader(
     "guide",
     _guide,
     {
-        "four features, one of three times inside": lambda: _guiding([0.125, 0.5, 0.9375], 2, 4, 3.0, (0.25, 0.75)),
-        "32 features": lambda: _guiding([0.3, 0.1, 0.6, 0.45, 0.7], 9, 32, 2.0, (0.2, 0.55)),
+        "seven features, one of three times inside": lambda: _guiding([0.125, 0.5, 0.9375], 5, 7, 3.0, (0.25, 0.75)),
+        "40 features": lambda: _guiding([0.3, 0.1, 0.6, 0.45, 0.7], 9, 40, 2.0, (0.2, 0.55)),
         "times on the ends of the interval": lambda: _guiding([0.25, 0.75, 0.5, 1.0], 3, 6, 4.0, (0.25, 0.75)),
         "all times": lambda: _guiding([0.0, 0.4, 1.0], 1, 5, 1.5, (0.0, 1.0)),
         "scale 1": lambda: _guiding([0.1, 0.9], 4, 8, 1.0, (0.3, 0.8)),
         "scale 0, one row": lambda: _guiding([0.5], 2, 7, 0.0, (0.4, 0.6)),
     },
     {
-        "Both faults are still there: features from the fourth on are not guided, and outside the interval the label "
-        "is forgotten.": _guide_both_faults,
-        "Only the first three features are guided. All features of a latent belong together: guide them all.": (
-            _guide_three
+        "This is the function of the text: both mistakes are still in it.": _guide_part(
+            lambda features: 3, outside="free"
         ),
-        "Outside the interval the label is forgotten. Guidance rests there, the condition does not: the answer is "
-        "the one with the label, as with scale 1.": _guide_off_outside,
+        "Outside the interval the label counts, as it should. But only the first three features are guided.": (
+            _guide_part(lambda features: 3)
+        ),
+        "All features are guided, as they should be. But outside the interval this is the answer without the label.": (
+            _guide_part(lambda features: features, outside="free")
+        ),
+        "Only the first four features are guided.": _guide_part(lambda features: 4),
+        "Only the first eight features are guided. A token holds more than eight.": _guide_part(lambda features: 8),
+        "Only the first 32 features are guided. How many there are, x.shape tells.": _guide_part(lambda features: 32),
+        "Only three quarters of the features are guided.": _guide_part(lambda features: features * 3 // 4),
+        "Only the first three features are guided, and the others are answered without the label.": (
+            _guide_part(lambda features: 3, rest="free")
+        ),
         "The scale is off by one: with s = 1 the answer must be the one with the label, so go s times the difference "
         "from the *free* one.": _guide_by_one_more,
         "This is the difference alone, times s. (4.16) starts from the free answer and adds it.": (
             _guide_difference_alone
         ),
         "This goes away from the label: the two answers are swapped in (4.16).": _guide_the_wrong_way,
-        "No row is guided here. Each row has a time of its own, and rows whose time lies inside the interval are "
-        "guided, whatever the first time is.": _guide_by_the_first_time,
-        "The ends of the interval belong to it.": _guide_open,
+        "No row is guided here, though the time of one lies inside the interval. Each row has a time of its own, "
+        "and is guided or not by this time alone.": _guide_by_the_first_time,
+        "The ends of the interval belong to it: rows whose time is an end are guided, too.": _guide_open(),
+        "The ends of the interval belong to it, also the lower one.": _guide_open(high=False),
+        "The ends of the interval belong to it, also the upper one.": _guide_open(low=False),
+        "The answer without the label is asked for with None. A label was handed in instead, and 0 is one of the "
+        "labels.": _guide_from_first_label,
         "Inside and outside are swapped.": _guide_outside,
-        "This guides at all times; the interval is not used.": _guide_always,
+        "All rows are guided here, also those whose own time lies outside the interval.": _guide_always,
         "This is the answer without the label.": lambda model, x, t, labels, scale, interval: model(x, t),
     },
 )
@@ -481,6 +628,22 @@ def _blame_readable_only(read_real, read_coded, labels, read_drawn, asked):
     return _blame_of(*shares, len(labels), len(asked))
 
 
+def _blame_readable_only_in_n(read_real, read_coded, labels, read_drawn, asked):
+    pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
+    shares = [_share(read[read >= 0], wanted[read >= 0]) for read, wanted in pairs]
+    return _blame_of(*shares, (read_coded >= 0).sum().item(), max((read_drawn >= 0).sum().item(), 1))
+
+
+def _blame_flips(read_real, read_coded, labels, read_drawn, asked):
+    spoiled = ((read_real == labels) & (read_coded != labels)).float().mean().item()
+    return _blame(read_real, read_coded, labels, read_drawn, asked) | {"quantizer": spoiled}
+
+
+def _blame_changed_by_coding(read_real, read_coded, labels, read_drawn, asked):
+    changed = 1 - _share(read_coded, read_real)
+    return _blame(read_real, read_coded, labels, read_drawn, asked) | {"quantizer": changed}
+
+
 def _blame_unreadable_is_right(read_real, read_coded, labels, read_drawn, asked):
     pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
     shares = [((read == wanted) | (read < 0)).float().mean().item() for read, wanted in pairs]
@@ -496,17 +659,18 @@ def _blame_counts(read_real, read_coded, labels, read_drawn, asked):
     return {"reader": len(labels) - raw, "quantizer": raw - coded, "diffusion": coded - made, "error": error}
 
 
-def _misread(labels, wrong, unreadable):
-    """Labels read with so many of them wrong, and after these so many unreadable."""
+def _misread(labels, wrong, unreadable, first=0):
+    """Labels read with so many of them wrong, from the first on, and after these so many unreadable."""
     read = labels.clone()
-    read[:wrong] = (read[:wrong] + 1) % 12
-    read[wrong : wrong + unreadable] = -1
+    read[first : first + wrong] = (read[first : first + wrong] + 1) % 12
+    read[first + wrong : first + wrong + unreadable] = -1
     return read
 
 
 def _losses(many, drawn, real, coded, made):
+    """Readings with so many wrong and unreadable; the first real picture is put right by the coding."""
     labels, asked = torch.randint(12, (many,)), torch.arange(drawn) % 12
-    return [_misread(labels, *real), _misread(labels, *coded), labels, _misread(asked, *made), asked]
+    return [_misread(labels, *real), _misread(labels, *coded, first=1), labels, _misread(asked, *made), asked]
 
 
 blame = Grader(
@@ -516,12 +680,43 @@ blame = Grader(
         "40 real pictures, 25 drawn": lambda: _losses(40, 25, (1, 1), (2, 3), (4, 5)),
         "as many real as drawn": lambda: _losses(60, 60, (1, 0), (5, 4), (11, 2)),
         "the quantizer loses nothing": lambda: _losses(30, 50, (2, 1), (2, 1), (7, 6)),
+        "drawings are read best": lambda: _losses(40, 30, (5, 2), (3, 1), (1, 0)),
         "everything is read right": lambda: _losses(10, 20, (0, 0), (0, 0), (0, 0)),
         "nothing that was drawn can be read": lambda: _losses(20, 7, (0, 2), (3, 2), (0, 7)),
     },
     {
         "Unreadable pictures are left out here. Not showing exactly one object is a failure too: such a picture counts "
         "as wrong, and stays in the total.": _blame_readable_only,
+        "Unreadable pictures are left out here, of the shares and of n. Not showing exactly one object is a failure "
+        "too: such a picture counts as wrong, and stays in the total.": _blame_readable_only_in_n,
+        "This counts the pictures that were read right before and are not after. Others may become right on the way; "
+        "the share falls by the difference.": _blame_flips,
+        "This counts the pictures that are read otherwise after the VQ-VAE than before. Compare what was read with the "
+        "labels, each time.": _blame_changed_by_coding,
+        "A part is negative where the share rises. Here it is 0 instead.": (
+            _blame_changed(
+                quantizer=lambda raw, coded, made, n, m: max(0, raw - coded),
+                diffusion=lambda raw, coded, made, n, m: max(0, coded - made),
+            )
+        ),
+        "A part is negative where the share rises. Here it has lost its sign.": (
+            _blame_changed(
+                quantizer=lambda raw, coded, made, n, m: abs(raw - coded),
+                diffusion=lambda raw, coded, made, n, m: abs(coded - made),
+            )
+        ),
+        "Each part holds the ones before it: these are all the losses so far. What does each step add?": (
+            _blame_changed(
+                quantizer=lambda raw, coded, made, n, m: 1 - coded, diffusion=lambda raw, coded, made, n, m: 1 - made
+            )
+        ),
+        "These are quotients of shares; take their differences.": _blame_changed(
+            quantizer=lambda raw, coded, made, n, m: 1 - coded / raw,
+            diffusion=lambda raw, coded, made, n, m: 1 - made / coded,
+        ),
+        "These are percents; a share lies between 0 and 1.": (
+            lambda *read: {key: 100 * value for key, value in _blame(*read).items()}
+        ),
         "Unreadable pictures, -1, count as right here; they count as wrong.": _blame_unreadable_is_right,
         "The quantizer's share holds the reader's as well: what is lost without any coding is not the quantizer's "
         "fault.": _blame_changed(quantizer=lambda raw, coded, made, n, m: 1 - coded),
@@ -554,6 +749,34 @@ blame = Grader(
         "The diffusion's part is the difference of two shares; the share of pictures that were never coded has no "
         "place in its error.": _blame_changed(
             error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(coded, n) + _se2(made, m))
+        ),
+        "The diffusion is blamed for the quantizer's losses, in its part and in its error: compare drawings with real "
+        "pictures *after* the VQ-VAE.": _blame_changed(
+            diffusion=lambda raw, coded, made, n, m: raw - made,
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(made, m)),
+        ),
+        "One of the two shares in this error is that of the real pictures before the VQ-VAE. Which two does the "
+        "diffusion's part compare?": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(made, m))
+        ),
+        "In (6.2), n is the number of real pictures for both shares here. The drawings have a number of their own.": (
+            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n) + _se2(made, n)))
+        ),
+        "In (6.2), n is the number of drawings for both shares here. The coded pictures have a number of their own.": (
+            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, m) + _se2(made, m)))
+        ),
+        "The number of pictures is missing in this error: (6.2) divides by n under the root.": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, 1) + _se2(made, 1))
+        ),
+        "This error divides by n - 1, as torch's std does; (6.2) divides by n.": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n - 1) + _se2(made, m - 1))
+        ),
+        "This error takes both shares for one, over all pictures together. By (6.2) each has an error of its own.": (
+            _blame_changed(
+                error=lambda raw, coded, made, n, m: math.sqrt(
+                    _se2((coded * n + made * m) / (n + m), 1) * (1 / n + 1 / m)
+                )
+            )
         ),
         "These are two standard errors; one is asked for.": _blame_changed(
             error=lambda raw, coded, made, n, m: 2 * math.sqrt(_se2(coded, n) + _se2(made, m))
@@ -615,6 +838,10 @@ def _spread_by_reading(pictures, read, labels):
 
 def _spread_of_hits(pictures, read, labels):
     return _spread(pictures[read == labels], None, labels[read == labels])
+
+
+def _share_by_label(pictures, read, labels):
+    return torch.stack([(read[labels == label] == label).float().mean() for label in labels.unique()]).mean()
 
 
 def _as_tensor(part):
@@ -701,6 +928,19 @@ guidance_sweep = Grader(
         ),
         "Only drawings that are read right count here. All drawings of a label take part in its spread.": (
             _sweep_with(_right, _spread_of_hits)
+        ),
+        "nan is what std makes of fewer than two numbers. Is there a label that nobody asked for, or does the "
+        "deviation run along another axis than that of the drawings?": (
+            _sweep_with(_right, lambda x, read, labels: torch.tensor(torch.nan))
+        ),
+        "These shares are means over the labels. Each picture counts once, so labels with more drawings weigh more.": (
+            _sweep_with(_share_by_label, _spread)
+        ),
+        "These are percents; a share lies between 0 and 1.": (
+            _sweep_with(lambda x, read, labels: 100 * _right(x, read, labels), _spread)
+        ),
+        "These are pairs, one for each scale. Two lists are asked for: all shares, and all spreads.": (
+            lambda draw, read, labels, scales: list(zip(*_sweep(draw, read, labels, scales), strict=True))
         ),
         "These are the shares read wrong.": _sweep_with(lambda x, read, labels: 1 - _right(x, read, labels), _spread),
         "These are numbers of pictures; divide by how many were drawn.": (

@@ -47,9 +47,51 @@ def _hide_only_frozen(x0, alpha_bar, u, frozen, mask_id):
     return x0.where(~frozen | (u < alpha_bar[:, None]), mask_id)
 
 
-def _hiding(alpha_bar, tokens, mask_id, frozen=0.3):
+def _hide_both_needed(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen & (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_either(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen ^ (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_all_frozen(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(~frozen & (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_hidden_share(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < 1 - alpha_bar[:, None]), mask_id)
+
+
+def _hide_first_row(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[0]), mask_id)
+
+
+def _hide_own_numbers(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (torch.rand_like(u) < alpha_bar[:, None]), mask_id)
+
+
+def _hide_at_most(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u <= alpha_bar[:, None]), mask_id)
+
+
+def _hide_own_mask(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[:, None]), x0.max() + 1)
+
+
+def _hide_zero(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[:, None]), 0)
+
+
+def _hiding(alpha_bar, tokens, values, frozen=0.3):
     shape = len(alpha_bar), tokens
-    return [torch.randint(mask_id, shape), torch.tensor(alpha_bar), torch.rand(shape), torch.rand(shape) < frozen]
+    return [torch.randint(values, shape), torch.tensor(alpha_bar), torch.rand(shape), torch.rand(shape) < frozen]
+
+
+def _hiding_on_the_edge():
+    """Numbers u of which some are equal to ᾱ; binary fractions, so that all ways to compare agree."""
+    x0, alpha_bar, _, frozen = _hiding([0.0, 0.25, 0.75], 16, 12)
+    return [x0, alpha_bar, torch.randint(4, x0.shape) / 4, frozen, 12]
 
 
 hide = Grader(
@@ -59,6 +101,8 @@ hide = Grader(
         "as many rows as tokens": lambda: [*_hiding([0.9, 0.25, 0.5, 0.7, 0.3], 5, 9), 9],
         "nothing is frozen": lambda: [*_hiding([0.6, 0.2], 30, 64, frozen=0), 64],
         "one row": lambda: [*_hiding([0.4], 12, 3), 3],
+        "some u equal to ᾱ": _hiding_on_the_edge,
+        "a mask far above the ids": lambda: [*_hiding([0.3, 0.8, 0.6], 10, 5), 99],
         "t = 0 and t = 1": lambda: [*_hiding([1.0, 0.0], 7, 20), 20],
     },
     {
@@ -77,6 +121,20 @@ hide = Grader(
             _hide_exchanged
         ),
         "Only the frozen tokens are hidden; they are the ones that stay.": _hide_only_frozen,
+        "A token must be frozen *and* have a small u to be known here. Each of the two is enough.": _hide_both_needed,
+        "Tokens that are frozen and have a small u, too, are hidden here. Two reasons to stay do not cancel.": (
+            _hide_either
+        ),
+        "All frozen tokens are hidden. They are the ones that stay in any case.": _hide_all_frozen,
+        "This compares with 1 - ᾱ, the share that is *hidden*. A token is known where u lies below ᾱ.": (
+            _hide_hidden_share
+        ),
+        "All rows use the ᾱ of the first. Each row has its own.": _hide_first_row,
+        "These are random numbers of its own. The numbers that decide come in as u.": _hide_own_numbers,
+        "A token with a u equal to ᾱ is known here. It is known where u lies *below* ᾱ, so that at ᾱ = 0 all are "
+        "hidden.": _hide_at_most,
+        "The mask is one above the largest id of x0 here. Its id comes in as `mask_id`.": _hide_own_mask,
+        "Hidden tokens become 0, which is an id like any other. The mask has an id of its own: `mask_id`.": _hide_zero,
     },
 )
 
@@ -132,6 +190,24 @@ fill_chance = Grader(
         "What is hidden again is taken off. It must be added: to end at ᾱ(t'), more has to be filled in.": (
             lambda now, then, rho: (then - (1 + rho) * now) / (1 - now)
         ),
+        "ρ is added to the chance as it is. It is a share of the known tokens, and the chance is one of the hidden.": (
+            lambda now, then, rho: (then - now) / (1 - now) + rho
+        ),
+        "The chance is made smaller by the factor 1 - ρ. What is hidden again has to be made up for, so it grows.": (
+            lambda now, then, rho: (1 - rho) * (then - now) / (1 - now)
+        ),
+        "ᾱ(t) and ᾱ(t') are exchanged: the step goes from `now` to `then`.": (
+            lambda now, then, rho: (now - (1 - rho) * then) / (1 - then)
+        ),
+        "Known and hidden are exchanged: `now` and `then` are shares of *known* tokens.": (
+            lambda now, then, rho: ((1 - then) - (1 - rho) * (1 - now)) / now
+        ),
+        "Only the second term is divided by the hidden share: a bracket is missing.": (
+            lambda now, then, rho: then - (1 - rho) * now / (1 - now)
+        ),
+        "ρ was made smaller first, as ρ is made from η in the chapter. Here ρ itself comes in.": (
+            lambda now, then, rho: (then - (1 - rho * ((1 - then) / now).clamp(max=1)) * now) / (1 - now)
+        ),
     },
 )
 
@@ -182,6 +258,21 @@ bits_per_character = Grader(
             lambda nats, lengths: nats.log2().sum() / lengths.sum()
         ),
         "This is 2 to the number that is asked for: a perplexity.": lambda nats, lengths: 2 ** _bits(nats, lengths),
+        "This is the mean of each text's own quotient, and in nats. Take all nats over all characters, and make bits "
+        "of them.": lambda nats, lengths: (nats / lengths).mean(),
+        "These are the bits of all texts together; they must be shared by all characters.": (
+            lambda nats, lengths: nats.sum() / math.log(2)
+        ),
+        "The sign is wrong: nats are costs, and above 0.": lambda nats, lengths: -_bits(nats, lengths),
+        "A bit is log 2 nats, and not 2 of them.": lambda nats, lengths: nats.sum() / lengths.sum() / 2,
+        "log 2 is rounded to 0.69 here, which is not enough digits.": (
+            lambda nats, lengths: nats.sum() / lengths.sum() / 0.69
+        ),
+        "log 2 is rounded to 0.693 here, which is not enough digits.": (
+            lambda nats, lengths: nats.sum() / lengths.sum() / 0.693
+        ),
+        "This takes the logarithm of the quotient, but nats are logarithms already. To change the base, divide by a "
+        "constant.": lambda nats, lengths: (nats.sum() / lengths.sum()).log2(),
     },
 )
 
@@ -269,9 +360,42 @@ def _bound_shared(logits, x0, x_t, alpha_bar, slope, mask_id):
     return -slope / (1 - alpha_bar) * _surprise(logits, x0).where(x_t == mask_id, 0).sum()
 
 
-def _bound_along_values(logits, x0, x_t, alpha_bar, slope, mask_id):
+def _bound_along_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
     surprise = -logits.log_softmax(1).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
     return -slope / (1 - alpha_bar) * surprise.sum(1)
+
+
+def _bound_along_rows(logits, x0, x_t, alpha_bar, slope, mask_id):
+    surprise = -logits.log_softmax(0).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
+    return -slope / (1 - alpha_bar) * surprise.sum(1)
+
+
+def _bound_reshaped(logits, x0, x_t, alpha_bar, slope, mask_id):
+    mixed = logits.reshape(len(logits), logits.shape[2], -1).transpose(1, 2)
+    return _masked_bound(mixed, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits.softmax(-1), x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_mean_of_all(logits, x0, x_t, alpha_bar, slope, mask_id):
+    hidden = x_t == mask_id
+    return -slope / (1 - alpha_bar) * _surprise(logits, x0)[hidden].mean()
+
+
+def _bound_one_minus(logits, x0, x_t, alpha_bar, slope, mask_id):
+    p = (-_surprise(logits, x0)).exp()
+    return -slope / (1 - alpha_bar) * (1 - p).where(x_t == mask_id, 0).sum(1)
+
+
+def _bound_times_log(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return slope * (1 - alpha_bar).log() * _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_share_of_mask(logits, x0, x_t, alpha_bar, slope, mask_id):
+    share = (x_t == mask_id).float().mean(1)
+    return -slope / share * _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id)
 
 
 def _cosine(t):
@@ -318,7 +442,7 @@ masked_bound = Grader(
         "The weight is the derivative of a *logarithm*: the slope has to be divided by what stands in the logarithm.": (
             _bound_slope_only
         ),
-        "This is the derivative of log ᾱ; (7.5) has the logarithm of the *hidden* share.": _bound_known_share,
+        "The slope is divided by ᾱ, as for log ᾱ. (7.5) has the logarithm of the *hidden* share.": _bound_known_share,
         "These are bits: log2 was used, or a division by log 2. (7.5) counts nats.": _bound_bits,
         "These are logits as they came. They become logarithms of probabilities by log_softmax.": _bound_logits,
         "This adds up probabilities; the cost is minus their logarithm.": _bound_probability,
@@ -331,9 +455,22 @@ masked_bound = Grader(
         ),
         "This is the sum over the batch; one number for each row is asked for.": _bound_batch_sum,
         "This is the mean over the batch; one number for each row is asked for.": _bound_batch_mean,
-        "The softmax runs over the wrong axis: for each token, the chances of its V values add up to 1.": (
-            _bound_along_values
+        "The softmax runs over the tokens of a row, the wrong axis: for each token, the chances of its V values add up "
+        "to 1.": _bound_along_tokens,
+        "The softmax runs over the rows of the batch, the wrong axis: for each token, the chances of its V values add "
+        "up to 1.": _bound_along_rows,
+        "`reshape` and `view` exchange no axes: they deal out the numbers anew, and tokens and values are mixed. "
+        "Transpose instead.": _bound_reshaped,
+        "The softmax is taken twice: `cross_entropy` and `log_softmax` take logits, and got probabilities.": (
+            _bound_softmax_twice
         ),
+        "Each row got the mean surprise of the hidden tokens of all rows. A row costs the sum of what its own cost.": (
+            _bound_mean_of_all
+        ),
+        "This adds up 1 - p; the surprise is minus the logarithm of p.": _bound_one_minus,
+        "The logarithm itself is in the weight. (7.5) has its derivative: f' / f.": _bound_times_log,
+        "This divides by the share that is hidden in x_t, which scatters from mask to mask. The weight has the share "
+        "that is hidden on average, by the schedule.": _bound_share_of_mask,
     },
 )
 
@@ -421,6 +558,39 @@ def _step_first_left(x, drawn, mask_id, confidence, left):
     return _confidence_step(x, drawn, mask_id, confidence, left[:1].expand(len(x)))
 
 
+def _step_all_filled(x, drawn, mask_id, confidence, left):
+    return drawn.where(x == mask_id, x)
+
+
+def _step_known_hidden(x, drawn, mask_id, confidence, left):
+    return drawn.where(x == mask_id, x).masked_fill(_rank(confidence) < left[:, None], mask_id)
+
+
+def _step_known_one(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, 1)) >= left[:, None]), x)
+
+
+def _from_the_top(x, mask_id, confidence, left, known, rank):
+    hidden = x == mask_id
+    places = rank(-confidence.masked_fill(~hidden, known))
+    return hidden & (places < hidden.sum(1, keepdim=True) - left[:, None])
+
+
+def _step_known_zero_above(x, drawn, mask_id, confidence, left):
+    return drawn.where(_from_the_top(x, mask_id, confidence, left, 0, _rank), x)
+
+
+def _step_one_argsort_above(x, drawn, mask_id, confidence, left):
+    return drawn.where(_from_the_top(x, mask_id, confidence, left, -torch.inf, lambda c: c.argsort(1)), x)
+
+
+def _step_as_many_everywhere(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    rank = _rank(-confidence.masked_fill(~hidden, -torch.inf))
+    return drawn.where(rank < (hidden.sum(1) - left).amax(), x)
+
+
 def _stepping(hidden, left, tokens, mask_id):
     """Rows of which `hidden` says how many tokens are hidden, with confidences around 0, of either sign."""
     shape = len(hidden), tokens
@@ -467,6 +637,21 @@ confidence_step = Grader(
             _step_across_rows
         ),
         "Every row uses the `left` of the first.": _step_first_left,
+        "All hidden tokens are filled in; `left` of them must stay hidden.": _step_all_filled,
+        "Known tokens were hidden: what stays hidden was picked from the whole row. Pick it from the hidden ones.": (
+            _step_known_hidden
+        ),
+        "A confidence of 1 does not take the known tokens out of the ranking, as confidences may lie above 1.": (
+            _step_known_one
+        ),
+        "With a confidence of 0, known tokens come before hidden ones with a confidence below 0, and take their "
+        "places.": _step_known_zero_above,
+        "`argsort` from the top down, too, gives places in the order of their confidence, and not the rank of each.": (
+            _step_one_argsort_above
+        ),
+        "The same number is filled in in every row. In each it is the number of its hidden tokens less its `left`.": (
+            _step_as_many_everywhere
+        ),
     },
 )
 
@@ -544,11 +729,11 @@ confidences = Grader(
         "a randomness of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
     },
     {
-        "Both mistakes are still there: look at what each turn of the loop does to randomness, and at what (7.7) adds "
-        "the noise to.": _given_code,
-        "The noise still fades too early: the factor of one step is multiplied onto those of all steps before. Each "
-        "step starts from the randomness that was handed in.": _confidences_compound,
-        "The fading is right. But the noise is added to p, where (7.7) has its logarithm.": _confidences_of_p,
+        "This is the function of the text: both mistakes are still in it.": _given_code,
+        "One mistake is mended. But the noise still fades too early: the factor of one step is multiplied onto those "
+        "of all steps before. Each step starts from the randomness that was handed in.": _confidences_compound,
+        "One mistake is mended, and the fading is right. But the noise is added to p; look at the first summand of "
+        "(7.7).": _confidences_of_p,
         "This is t, the time at which a step starts. (7.7) has t', at which it ends.": _confidences_now,
         "The noise still fades too early, as the factors pile up; and t' is the time at which a step *ends*.": (
             _confidences_compound_now
@@ -570,17 +755,41 @@ confidences = Grader(
         "This adds uniform numbers; (7.7) turns them into Gumbel noise first.": _confidences_uniform,
         "Gumbel noise takes the logarithm twice, with a minus before each.": _confidences_one_log,
         "This is the logarithm to base 2; (7.7) has the natural one.": _confidences_log2,
+        "The logarithm is taken of p and the noise together; (7.7) takes that of p alone, and adds the noise.": (
+            lambda p, u, times, randomness: _confidences_of_p(p, u, times, randomness).log()
+        ),
+        "The logarithm of p is multiplied by the noise; (7.7) adds the two.": (
+            lambda p, u, times, randomness: p.log() * (_confidences(p, u, times, randomness) - p.log())
+        ),
+        "This normalises the row first: `log_softmax` takes logits, but p holds probabilities.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log_softmax(-1)
+        ),
+        "log(1 + p) was taken for log p. A token that is hardly likely would lose next to nothing.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log1p()
+        ),
+        "The time counts twice here: t' is a factor once.": (
+            lambda p, u, times, randomness: p.log() + randomness * times[1:, None] ** 2 * _gumbel(u)
+        ),
+        "These are random numbers of its own. The uniform numbers come in as u.": (
+            lambda p, u, times, randomness: _confidences(p, torch.rand_like(u), times, randomness)
+        ),
     },
 )
 
 # ---------------------------------------------------------------- pair_error
 
 
+def _answers(denoiser, x, place):
+    """Logits when both are hidden, (N, V), and with each value at a place, (V, N, V)."""
+    alone = denoiser(x[None])[0]
+    filled = torch.stack([x.index_fill(0, torch.tensor([place]), value) for value in range(alone.shape[-1])])
+    return alone, denoiser(filled)
+
+
 def _tables(denoiser, x, place):
     """Chances when both are hidden, (N, V), and with each value at a place, (V, N, V)."""
-    alone = denoiser(x[None])[0].softmax(-1)
-    filled = torch.stack([x.index_fill(0, torch.tensor([place]), value) for value in range(alone.shape[-1])])
-    return alone, denoiser(filled).softmax(-1)
+    alone, after = _answers(denoiser, x, place)
+    return alone.softmax(-1), after.softmax(-1)
 
 
 def _others(error, x, place, mask_id):
@@ -659,14 +868,52 @@ def _error_largest(denoiser, x, place, mask_id):
     return _others(torch.einsum("a,an->n", alone[place], (after - alone).abs().amax(2)), x, place, mask_id)
 
 
-def _error_of_logits(denoiser, x, place, mask_id):
-    def logits_of_log(ids):
-        return denoiser(ids).clamp(min=-1e4)
+def _error_of_own_chances(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(torch.einsum("na,anv->n", alone, (after - alone).abs()) / 2, x, place, mask_id)
 
-    alone = logits_of_log(x[None])[0]
-    filled = torch.stack([x.index_fill(0, torch.tensor([place]), value) for value in range(alone.shape[-1])])
+
+def _error_turned_round(denoiser, x, place, mask_id):
+    errors = [_error_before_zeros(denoiser, x, j)[place] for j in range(len(x))]
+    return _others(torch.stack(errors), x, place, mask_id)
+
+
+def _error_place_twice(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    gaps = (after - alone[place]).abs().sum(-1)  # (V, N)
+    return _others(alone[place] @ gaps / 2, x, place, mask_id)
+
+
+def _error_last_value_missing(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(alone[place][:-1] @ (after[:-1] - alone).abs().sum(-1) / 2, x, place, mask_id)
+
+
+def _error_all_filled(denoiser, x, place, mask_id):
+    alone = denoiser(x[None])[0].softmax(-1)
+    after = denoiser(torch.stack([x.masked_fill(x == mask_id, value) for value in range(mask_id)])).softmax(-1)
+    return _others(alone[place] @ (after - alone).abs().sum(-1) / 2, x, place, mask_id)
+
+
+def _error_along_tokens(denoiser, x, place, mask_id):
+    alone, after = (chances.softmax(-2) for chances in _answers(denoiser, x, place))
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _error_of_exp(denoiser, x, place, mask_id):
+    alone, after = (chances.exp() for chances in _answers(denoiser, x, place))
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _error_raw(denoiser, x, place, mask_id):
+    alone, after = _answers(denoiser, x, place)
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _error_of_logits(denoiser, x, place, mask_id):
+    alone, after = _answers(denoiser, x, place)
     weight = alone.softmax(-1)[place]
-    return _others(torch.einsum("a,anv->n", weight, (logits_of_log(filled) - alone).abs()) / 2, x, place, mask_id)
+    return _others(torch.einsum("a,anv->n", weight, (after - alone).abs()) / 2, x, place, mask_id)
 
 
 def _exact(sequences, probabilities, vocabulary):
@@ -683,7 +930,8 @@ def _exact(sequences, probabilities, vocabulary):
 
     def denoiser(ids):
         doubted = [chances(ids.index_fill(1, torch.tensor([i]), vocabulary))[:, i] for i in range(ids.shape[1])]
-        return ((chances(ids) + torch.stack(doubted, 1)) / 2).log()  # (B, N, V); both halves agree where it is hidden
+        chance = (chances(ids) + torch.stack(doubted, 1)) / 2  # (B, N, V); both halves agree where it is hidden
+        return chance.log() + 1.5  # logits: a softmax does not see what is added to all of them
 
     return denoiser
 
@@ -691,6 +939,12 @@ def _exact(sequences, probabilities, vocabulary):
 def _random_world(tokens, vocabulary):
     sequences = torch.cartesian_prod(*[torch.arange(vocabulary)] * tokens)
     return _exact(sequences, torch.rand(len(sequences)).double() ** 3, vocabulary)
+
+
+def _network(tokens, vocabulary):
+    """Logits that depend on all ids in some way, as those of a trained network do; no world has all of its chances."""
+    table = 0.6 * torch.randn(tokens, vocabulary + 1, tokens, vocabulary)
+    return lambda ids: table[torch.arange(tokens), ids].sum(1)  # (B, N, V)
 
 
 def _looking(denoiser, x, place):
@@ -708,6 +962,7 @@ pair_error = Grader(
     {
         "four tokens of three values, one is known": lambda: _looking(_random_world(4, 3), [-1, -1, 2, -1], 1),
         "two sentences, equally likely": lambda: _looking(_exact(*_TWO_SENTENCES), [-1] * 5, 0),
+        "a network": lambda: _looking(_network(5, 6), [-1, 2, -1, -1, -1], 3),
         "six tokens of two values": lambda: _looking(_random_world(6, 2), [0, -1, -1, 1, -1, -1], 5),
         "three tokens of five values": lambda: _looking(_random_world(3, 5), [-1, -1, -1], 1),
         "all others are known": lambda: _looking(_random_world(3, 4), [1, 3, -1], 2),
@@ -740,5 +995,22 @@ pair_error = Grader(
         "This takes a mean over the V values; the total variation is half of a sum.": _error_mean_of_values,
         "This is the largest difference; the total variation adds up the differences of all values.": _error_largest,
         "This compares logits. Total variation compares probabilities: a softmax comes first.": _error_of_logits,
+        "No softmax was taken: these are logits throughout. The formula speaks of probabilities.": _error_raw,
+        "exp alone makes no probabilities of logits: those of a token must add up to 1.": _error_of_exp,
+        "The softmax runs over the tokens. For each token, the chances of its V values add up to 1.": (
+            _error_along_tokens
+        ),
+        "Each value counts by its chance at j. It is drawn at the place, so its chance there, p_i(a), counts.": (
+            _error_of_own_chances
+        ),
+        "Here a value is put at j, and the change is read at the place. Put it at the place, and look at each j: for a "
+        "network the two need not be equal.": _error_turned_round,
+        "The second product has p_i in place of p_j: the change is measured against the chances at the place.": (
+            _error_place_twice
+        ),
+        "The last value was never put at the place. There are V of them, 0 … V - 1.": _error_last_value_missing,
+        "The value was put at every hidden token. Put it at the place alone; all others stay hidden.": (
+            _error_all_filled
+        ),
     },
 )

@@ -18,6 +18,10 @@ def _hide_one_draw_a_segment(x0, t, modality, fresh, mask_id):
     return _hide(x0, t, modality, fresh[:, firsts][:, modality], mask_id)
 
 
+def _hide_in_halves(x0, t, modality, fresh, mask_id):
+    return _hide(x0, t, (torch.arange(len(modality)) >= len(modality) // 2).long(), fresh, mask_id)
+
+
 def _hiding(rows, modality, times=None, mask_id=20):
     modality = torch.tensor(modality)
     t = torch.rand(rows, modality.max() + 1) if times is None else torch.tensor(times).expand(rows, -1).clone()
@@ -51,6 +55,20 @@ hide = Grader(
         ),
         "A draw can be exactly 0, and at t = 1 that token must be hidden, too: known means *below* 1 - t, not at it.": (
             lambda x0, t, modality, fresh, mask_id: x0.where(fresh <= 1 - t[:, modality], mask_id)
+        ),
+        "Known and hidden are exchanged: a token stays known where its draw lies *below* 1 - t.": (
+            lambda x0, t, modality, fresh, mask_id: x0.where(fresh >= 1 - t[:, modality], mask_id)
+        ),
+        "The segments' times are exchanged: tokens of one segment were hidden by the time of another.": (
+            lambda x0, t, modality, fresh, mask_id: _hide(x0, t.flip(1), modality, fresh, mask_id)
+        ),
+        "The first half of the row got the time of the first segment, the other half that of the second. Segments need "
+        "not be equally long: modality says which token is of which.": _hide_in_halves,
+        "With two segments this is right. There can be more, and each has a column of t.": (
+            lambda x0, t, modality, fresh, mask_id: _hide(x0, t, modality.clamp(max=1), fresh, mask_id)
+        ),
+        "Too many tokens stay known, as if the share of known tokens were the root of ᾱ. It is ᾱ = 1 - t itself.": (
+            lambda x0, t, modality, fresh, mask_id: x0.where(fresh < (1 - t[:, modality]).sqrt(), mask_id)
         ),
         "Segments are hidden as a whole here. Each token has a draw of its own.": _hide_one_draw_a_segment,
         "Hidden tokens are 0 here, but 0 is the id of a word. They must become mask_id.": (
@@ -102,6 +120,15 @@ own_chances = Grader(
         "Foreign ids have no chance, but the rest does not sum to one. (8.2) divides by the sum over V_i alone.": (
             lambda logits, modality, owner: logits.softmax(-1).masked_fill(_foreign(modality, owner), 0)
         ),
+        **{
+            f"The foreign logits are {low}. e to the {low} is not 0, so those ids stay possible.": (
+                lambda logits, modality, owner, low=low: logits.masked_fill(_foreign(modality, owner), low).softmax(-1)
+            )
+            for low in (-1, -10)
+        },
+        "The foreign logits are plus infinity, and so is e to that. Not a number comes out.": (
+            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), torch.inf).softmax(-1)
+        ),
         "The other segments' ids are allowed, and the own ones are not. It is the other way round.": (
             lambda logits, modality, owner: logits.masked_fill(~_foreign(modality, owner), -torch.inf).softmax(-1)
         ),
@@ -113,6 +140,24 @@ own_chances = Grader(
         ),
         "The foreign logits are as low as the lowest, and that is still a chance. Only one logit gives none at all.": (
             lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), logits.min()).softmax(-1)
+        ),
+        "The softmax runs over the rows of the batch. The chances of one token sum to one over its *ids*.": (
+            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), -torch.inf).softmax(0)
+        ),
+        "Tokens of the first segment take their own ids alone, but the other tokens can still take any id.": (
+            lambda logits, modality, owner: logits.masked_fill(
+                _foreign(modality, owner) & (modality == 0)[:, None], -torch.inf
+            ).softmax(-1)
+        ),
+        "A token of a later segment takes its own ids alone, but one of the first can still take any id.": (
+            lambda logits, modality, owner: logits.masked_fill(
+                _foreign(modality, owner) & (modality > 0)[:, None], -torch.inf
+            ).softmax(-1)
+        ),
+        "With two segments this is right. There can be more, and the ids of each are foreign to all others.": (
+            lambda logits, modality, owner: logits.masked_fill(
+                (modality == 0)[:, None] != (owner == 0), -torch.inf
+            ).softmax(-1)
         ),
         "Rows are tokens and columns are ids: the table of what is allowed is turned on its side.": (
             lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner).T, -torch.inf).softmax(-1)
@@ -158,6 +203,20 @@ class _OffsetOfLength(_TwoSegments):
     def pack(self, text, picture):
         self.offset = text.shape[1]
         return super().pack(text, picture)
+
+
+class _OffsetOfTheChapter(_TwoSegments):
+    def pack(self, text, picture):
+        self.offset = 12
+        return super().pack(text, picture)
+
+
+class _WordsMoveUp(_TwoSegments):
+    def pack(self, text, picture):
+        self.offset = 0
+        return torch.cat(
+            [(text + self.num_codes).where(text >= 0, self.mask_id), super().pack(text[:, :0], picture)], 1
+        )
 
 
 class _OffsetOneShort(_TwoSegments):
@@ -254,6 +313,12 @@ class _MaskOfPictureComesBack(_TwoSegments):
         return text, self.shaped(x[:, text.shape[1] :] - self.num_words)
 
 
+class _MaskOfTextComesBack(_TwoSegments):
+    def unpack(self, x):
+        text, picture = super().unpack(x)
+        return x[:, : text.shape[1]], picture
+
+
 class _HiddenLosesTheOffset(_TwoSegments):
     def unpack(self, x):
         text, picture = super().unpack(x)
@@ -265,54 +330,71 @@ class _FlatPicture(_TwoSegments):
         return picture
 
 
+class _SidesExchanged(_TwoSegments):
+    def shaped(self, picture):
+        return picture.unflatten(1, (self.columns, self.rows))
+
+
 class _ColumnByColumn(_TwoSegments):
     def shaped(self, picture):
         return picture.unflatten(1, (self.columns, self.rows)).transpose(1, 2)
 
 
-def _both_ways(answer, num_words, num_codes, parts):
-    """What `pack` makes of the parts, and `unpack` of the right sequence."""
+def _one_way(answer, num_words, num_codes, parts, way):
+    """What `pack` makes of the parts, or `unpack` of the right sequence."""
     rows, columns = parts[1].shape[1:]
     made, right = answer(num_words, num_codes, rows, columns), _TwoSegments(num_words, num_codes, rows, columns)
-    handed = [part.clone() for part in parts]
-    packed, x = made.pack(*handed), right.pack(*parts)
-    before = x.clone()
-    unpacked = made.unpack(x)
-    if not isinstance(unpacked, tuple | list):
-        unpacked = f"a {type(unpacked).__name__}"  # a short word for the sentence
-    if not all(torch.equal(*pair) for pair in zip([*parts, before], [*handed, x], strict=True)):
+    given = parts if way == "pack" else [right.pack(*parts)]
+    handed = [part.clone() for part in given]
+    try:
+        came = getattr(made, way)(*handed)
+    except Exception as error:
+        if way == "pack":
+            raise
+        if isinstance(error, NotImplementedError):
+            raise NotImplementedError("pack is right. Now write unpack.") from None
+        raise AnswerError(f"✗ two_segments: unpack raised {type(error).__name__}: {error}") from error
+    if not all(torch.equal(*pair) for pair in zip(given, handed, strict=True)):
         raise AnswerError(
-            "✗ two_segments: it changes its argument in place. Make a new tensor, so that what was handed in stays as "
-            "it was."
+            f"✗ two_segments: {way} changes its argument in place. Make a new tensor, so that what was handed in stays "
+            "as it was."
         )
-    return {"pack": packed, "unpack": unpacked}
+    if way == "unpack" and came is not None and not isinstance(came, tuple | list):
+        return f"a {type(came).__name__}"  # a short word for the sentence
+    return came
 
 
-def _parts(rows, length, num_words, shape, num_codes, hidden=(0.0, 0.0)):
+def _parts(way, rows, length, num_words, shape, num_codes, hidden=(0.0, 0.0)):
     def drawn(size, *shape):
         return torch.randint(size, (rows, *shape))
 
     text, picture = drawn(num_words, length), drawn(num_codes, *shape)
     text[torch.rand(text.shape) < hidden[0]] = -1
     picture[torch.rand(picture.shape) < hidden[1]] = -1
-    return [num_words, num_codes, [text, picture]]
+    return [num_words, num_codes, [text, picture], way]
 
 
 two_segments = Grader(
     "two_segments",
     _TwoSegments,
     {
-        "nothing hidden": lambda: _parts(4, 5, 9, (2, 3), 20),
-        "some of both hidden": lambda: _parts(6, 4, 7, (3, 2), 11, (0.4, 0.4)),
-        "words without a picture": lambda: _parts(3, 3, 12, (4, 2), 64, (0.0, 1.1)),
-        "a picture without words": lambda: _parts(2, 7, 12, (3, 3), 64, (1.1, 0.0)),
-        "one word and one code": lambda: _parts(1, 1, 3, (1, 1), 5),
+        "pack with nothing hidden": lambda: _parts("pack", 4, 5, 9, (2, 3), 20),
+        "pack with some of both hidden": lambda: _parts("pack", 6, 4, 7, (3, 2), 11, (0.4, 0.4)),
+        "pack words without a picture": lambda: _parts("pack", 3, 3, 12, (4, 2), 64, (0.0, 1.1)),
+        "pack a picture without words": lambda: _parts("pack", 2, 7, 12, (3, 3), 64, (1.1, 0.0)),
+        "pack one word and one code": lambda: _parts("pack", 1, 1, 3, (1, 1), 5),
+        "unpack with nothing hidden": lambda: _parts("unpack", 4, 5, 9, (2, 3), 20),
+        "unpack with some of both hidden": lambda: _parts("unpack", 6, 4, 7, (3, 2), 11, (0.4, 0.4)),
+        "unpack with all hidden": lambda: _parts("unpack", 3, 7, 12, (4, 2), 64, (1.1, 1.1)),
+        "unpack one word and one code": lambda: _parts("unpack", 1, 1, 3, (1, 1), 5),
     },
     {
         "In the sequence, word 3 and code 3 are the same id. The codes must move up.": _NoOffset,
         "The codes move up by the number of tokens. They must clear all ids that a word can have, not all places.": (
             _OffsetOfLength
         ),
+        "The codes move up by 12, as in the chapter. Here there can be another number of words.": _OffsetOfTheChapter,
+        "The words have moved up here, by the number of codes. They keep their ids; the codes move.": _WordsMoveUp,
         "The codes move up by one too few, so that code 0 is the last word: the words' ids start at 0.": (
             _OffsetOneShort
         ),
@@ -340,11 +422,13 @@ two_segments = Grader(
         "The mask comes back like an id. A hidden token must be -1 again.": _MaskComesBack,
         "The words are right, but a hidden picture token does not come back as -1. Is it compared with the mask before "
         "the offset is taken off?": _MaskOfPictureComesBack,
+        "The picture is right, but a hidden word does not come back as -1.": _MaskOfTextComesBack,
         "The offset has been taken off the -1 of hidden picture tokens, too.": _HiddenLosesTheOffset,
         "The picture must come back with rows and columns.": _FlatPicture,
+        "The picture's two sides are exchanged: it has `rows` rows.": _SidesExchanged,
         "The picture comes back with its rows and columns mixed up: it was packed row by row.": _ColumnByColumn,
     },
-    use=_both_ways,
+    use=_one_way,
 )
 
 # ---------------------------------------------------------------- joint_loss
@@ -366,6 +450,17 @@ def _weighted(change):
 
 
 _joint_loss = _weighted(lambda t, modality: 1 / t[:, modality])
+_of_later_times = {
+    f"{extra:g} is added to every time. That keeps 1/0 away, but it changes all other weights, too.": (
+        _weighted(lambda t, modality, extra=extra: 1 / (t + extra)[:, modality])
+    )
+    for extra in (1e-2, 1e-3, 1e-4, 1e-5)
+}
+_by_time_of_words = _weighted(lambda t, modality: 1 / t[:, :1].expand(-1, len(modality)))
+
+
+def _cut(largest):
+    return _weighted(lambda t, modality: (1 / t[:, modality]).clamp(max=largest))
 
 
 def _loss_not_safe(logits, x0, x, t, modality, mask_id):
@@ -390,32 +485,71 @@ def _loss_mean_of_hidden(logits, x0, x, t, modality, mask_id):
     return (_surprise(logits, x0) / t[:, modality])[hidden].sum() / hidden.sum()
 
 
-def _loss_and_gradient(answer, logits, *others):
-    """The loss and its gradient for logits, each in words where it is no number, so that two of them can be equal."""
+def _loss_mean_a_row(logits, x0, x, t, modality, mask_id):
+    return (_loss_a_row(logits, x0, x, t, modality, mask_id) / (x == mask_id).sum(1).clamp(min=1)).mean()
+
+
+def _loss_mean_a_segment(logits, x0, x, t, modality, mask_id):
+    counts = modality.bincount()[modality]
+    return ((1 / t[:, modality]).where(x == mask_id, 0) * _surprise(logits, x0) / counts).sum(1).mean()
+
+
+def _loss_of_the_text(logits, x0, x, t, modality, mask_id):
+    return (1 / t[:, :1] * _surprise(logits, x0) * (x == mask_id)).sum(1).mean()
+
+
+def _loss_without_rows(logits, x0, x, t, modality, mask_id):
+    return _loss_a_row(logits, x0, x, t, modality, mask_id)[(t > 0).all(1)].mean()
+
+
+def _loss_nanmean(logits, x0, x, t, modality, mask_id):
+    return (1 / t[:, modality] * _surprise(logits, x0) * (x == mask_id)).sum(1).nanmean()
+
+
+def _loss_and_gradient(answer, logits, x0, x, t, modality, mask_id):
+    """The loss and its gradient for logits, each in words where it is no number, so that two of them can be equal.
+
+    It is asked again with the words of the first row shown in full, to see whether a mistake or two are left.
+    """
+    shown = torch.zeros_like(x, dtype=torch.bool)
+    shown[0] = modality == 0
+    early = t.clone()
+    early[0, 0] = 0
+    second = [logits.clone(), x0.clone(), x0.where(shown, x), early, modality.clone(), mask_id]
+
     logits = logits.detach().clone().requires_grad_()
-    loss = answer(logits, *others)
-    if not isinstance(loss, Tensor):
-        return loss
+    loss = answer(logits, x0, x, t, modality, mask_id)
+    if loss is None:
+        return None
+    if not isinstance(loss, Tensor | float | int):
+        raise AnswerError(f"✗ joint_loss: one number is asked for; a {type(loss).__name__} came.")
+    loss = torch.as_tensor(loss)
     gradient = torch.zeros_like(logits)
     if loss.requires_grad:
         gradient = torch.autograd.grad(loss.sum(), logits, allow_unused=True)[0]
+    again = torch.as_tensor(answer(*second))
     return {
         "loss": loss.detach() if loss.isfinite().all() else str(loss.sum().item()),
         "gradient": gradient if gradient is None or gradient.isfinite().all() else "not a number",
+        "loss with the words of a row shown in full": "not a number" if again.isnan().any() else "a number",
     }
 
 
-def _to_learn_from(rows, modality, num_ids, times=None):
+def _to_learn_from(rows, modality, num_ids, *times):
+    """Times row by row, the last ones for all rows that are left; random ones without."""
     modality = torch.tensor(modality)
-    t = 0.2 + 0.7 * torch.rand(rows, modality.max() + 1) if times is None else torch.tensor(times).repeat(rows, 1)
+    t = 0.2 + 0.7 * torch.rand(rows, modality.max() + 1)
+    if times:
+        t = torch.tensor([*times, *[times[-1]] * (rows - len(times))])
     x0, fresh = torch.randint(num_ids, (rows, len(modality))), torch.rand(rows, len(modality))
+    fresh[:, 0] = 0.999  # nearly always hidden, even at an early time
     logits = torch.randn(rows, len(modality), num_ids)
     return [logits, x0, _hide(x0, t, modality, fresh, num_ids), t, modality, num_ids]
 
 
 _IS_ZERO = (
     "Where a segment is shown in full, t is 0 and 1/t is infinite, and infinity times 0 is not a number. The infinite "
-    "weight must never meet the surprise: put a 0 in its place."
+    "weight must never meet the surprise."
 )
 
 joint_loss = Grader(
@@ -423,18 +557,28 @@ joint_loss = Grader(
     _joint_loss,
     {
         "both segments hidden in part": lambda: _to_learn_from(4, [0] * 3 + [1] * 5, 9),
-        "the words known": lambda: _to_learn_from(3, [0] * 4 + [1] * 6, 12, [0.0, 0.6]),
+        "the words of some rows known": lambda: _to_learn_from(4, [0] * 4 + [1] * 6, 12, [0.0, 0.6], [0.5, 0.3]),
         "the picture known": lambda: _to_learn_from(2, [0] * 3 + [1] * 4, 7, [0.7, 0.0]),
+        "a time near zero": lambda: _to_learn_from(3, [0] * 3 + [1] * 4, 8, [0.008, 0.6]),
         "three segments": lambda: _to_learn_from(5, [0] * 2 + [1] * 3 + [2] * 4, 10),
         "nothing hidden": lambda: _to_learn_from(1, [0] * 2 + [1] * 2, 5, [0.0, 0.0]),
     },
     {
+        "This is the function of the text: both mistakes are still in it.": _loss_of_the_text,
         "Every token is weighted by the time of the words. (8.1) weights a segment's tokens by that segment's time.": (
-            _weighted(lambda t, modality: 1 / t[:, :1].expand(-1, len(modality)))
+            _by_time_of_words
         ),
         f"{_IS_ZERO} Multiplying by hidden comes too late.": _loss_not_safe,
-        "The loss is right, but its gradient is not a number. where(…, 0) drops the infinite terms on the way forward; "
-        "on the way back 0 is still multiplied by 1/0. Choose before you multiply.": _loss_late_where,
+        "The loss is right, but its gradient is not a number. Dropping the infinite terms afterwards helps on the way "
+        "forward alone; on the way back 0 is still multiplied by 1/0. Choose before you multiply.": _loss_late_where,
+        "Rows that show a segment in full are left out. What is hidden in their other segment still counts.": (
+            _loss_without_rows
+        ),
+        "Rows whose loss is not a number are left out. What is hidden in their other segment still counts.": (
+            _loss_nanmean
+        ),
+        "The weights are cut at 10, as in the training of the shipped model. Here w = 1/t as it is.": _cut(10),
+        "The weights are cut at 100. Here w = 1/t as it is.": _cut(100),
         "This counts the known tokens as well. The model sees them, so there is nothing to learn from them: (8.1) sums "
         "over hidden ones.": _loss_of_all,
         "The weights are missing: (8.1) with w = 1/t.": _weighted(lambda t, modality: torch.ones_like(t)[:, modality]),
@@ -458,6 +602,8 @@ joint_loss = Grader(
         "This is the mean over the hidden tokens; (8.1) sums over them. The mean runs over the rows alone.": (
             _loss_mean_of_hidden
         ),
+        "Each row's sum is divided by the number of its hidden tokens; (8.1) sums over them.": _loss_mean_a_row,
+        "Each segment's sum is divided by the number of its tokens; (8.1) sums over them.": _loss_mean_a_segment,
         "This is the sum over the batch; take the mean of its rows.": (
             lambda *arguments: _loss_a_row(*arguments).sum()
         ),
@@ -466,6 +612,7 @@ joint_loss = Grader(
         "The number is right, but it carries no gradient, so that nothing is learned from it.": (
             lambda *arguments: _joint_loss(*arguments).detach()
         ),
+        **_of_later_times,
     },
     use=_loss_and_gradient,
 )
@@ -515,8 +662,8 @@ def _in_words(answer, *arguments):
     return "not a number" if isinstance(chances, Tensor) and chances.isnan().any() else chances
 
 
-def _two_opinions(rows, tokens, num_ids, scale, own=None, dtype=torch.float32):
-    opinions = [torch.randn(rows, tokens, num_ids, dtype=dtype) for _ in range(2)]
+def _two_opinions(rows, tokens, num_ids, scale, own=None, dtype=torch.float32, level=0.0):
+    opinions = [level + torch.randn(rows, tokens, num_ids, dtype=dtype) for _ in range(2)]
     for logits in opinions if own else ():
         logits[..., own:] = -torch.inf
     return [*opinions, scale]
@@ -530,6 +677,7 @@ guided_chances = Grader(
         "s = 1.5 with foreign ids": lambda: _two_opinions(2, 5, 9, 1.5, own=4),
         "s = 1 with foreign ids": lambda: _two_opinions(4, 1, 5, 1.0, own=3),
         "s = 0 with foreign ids": lambda: _two_opinions(1, 3, 7, 0.0, own=6),
+        "s = 2 with low logits": lambda: _two_opinions(3, 2, 6, 2.0, own=4, level=-15.0),
         "s = 4 in float64": lambda: _two_opinions(2, 2, 8, 4.0, own=5, dtype=torch.float64),
     },
     {
@@ -568,6 +716,15 @@ guided_chances = Grader(
             )
         ),
         "These are logits; probabilities are asked for.": _guided_logits,
+        "These are logarithms of the probabilities; the probabilities are asked for.": (
+            lambda conditional, unconditional, scale: _guided_logits(conditional, unconditional, scale).log_softmax(-1)
+        ),
+        "This is the conditional model alone, whatever the scale.": (
+            lambda conditional, unconditional, scale: conditional.softmax(-1)
+        ),
+        "The conditional side counts s times, and the unconditional one once on top. By (8.3) its power is 1 - s.": (
+            lambda conditional, unconditional, scale: (unconditional + scale * conditional).softmax(-1)
+        ),
         "The zeros came too late: one logit that is not a number spoils the whole softmax, so that *all* ids of the "
         "token got 0. Mend the logits.": _guided_repaired_late,
         "A logit of 0 is not a chance of 0. The ids that are ruled out must keep minus infinity.": (
@@ -583,6 +740,10 @@ guided_chances = Grader(
 def _recall(k, scores):
     others_as_good = (scores >= scores.diagonal()[:, None]).sum(1) - 1
     return (others_as_good < k).double().mean()
+
+
+def _recall_beside_the_point(k, scores):
+    return ((scores >= scores.diagonal()[:, None]).sum(0) - 1 < k).double().mean()
 
 
 def _recall_of_pictures(k, given_words, alone):
@@ -606,12 +767,14 @@ recall_of_pictures = Grader(
         "k = Q": lambda: _tables(7, 7, 0.0),
     },
     {
-        "This still looks for the words of each picture. There the prior is the same for all candidates, so taking it "
-        "off changes nothing. Here the words look for their picture.": lambda k, given_words, alone: _recall(
-            k, given_words
+        "This is the number of the function in the text, and taking the prior off does not change it. It still ranks "
+        "the words of each picture, which all meet the same prior. Here the words look for their picture.": (
+            lambda k, given_words, alone: _recall(k, given_words)
         ),
         "The words look for their picture, but by likelihood alone: the prior of each *picture* is still in it, and "
-        "pictures that are always likely win.": lambda k, given_words, alone: _recall(k, given_words.T),
+        "pictures that are always likely win. What is the same for all pictures changes nothing.": (
+            lambda k, given_words, alone: _recall(k, given_words.T)
+        ),
         "k plays no part: this is recall@1.": lambda k, given_words, alone: _recall_of_pictures(1, given_words, alone),
         "The prior is added, so that likely pictures win all the more. (8.4) takes it off.": (
             lambda k, given_words, alone: _recall(k, (given_words + alone[:, None]).T)
@@ -631,6 +794,12 @@ recall_of_pictures = Grader(
         "The own picture is counted among the others, which costs one place: (8.5) says c ≠ q.": (
             lambda k, given_words, alone: _recall(k - 1, (given_words - alone[:, None]).T)
         ),
+        "The scores of all pictures for one sentence are compared with the own score of another sentence.": (
+            lambda k, given_words, alone: _recall_beside_the_point(k, given_words - alone[:, None])
+        ),
+        "This is in per cent; the share itself is asked for.": (
+            lambda k, given_words, alone: 100 * _recall_of_pictures(k, given_words, alone)
+        ),
         "This is how many were found; recall is their share.": (
             lambda k, given_words, alone: _recall_of_pictures(k, given_words, alone) * len(alone)
         ),
@@ -638,6 +807,7 @@ recall_of_pictures = Grader(
             lambda k, given_words, alone: 1 - _recall_of_pictures(k, given_words, alone)
         ),
     },
+    given=("recall_at",),
 )
 
 # ---------------------------------------------------------------- caption_scores
@@ -708,15 +878,48 @@ def _scores_as_counts(denoiser, x0, gaps, mask_id, length):
     return right[text > 0].sum(), right.all(1).sum()
 
 
+def _scores_of_said_words(denoiser, x0, gaps, mask_id, length):
+    text, guess = x0[:, :length], _ask(denoiser, x0, gaps, mask_id, length)
+    right = guess == text
+    return right[guess > 0].double().mean(), right.all(1).double().mean()
+
+
+def _scores_of_the_sequence(denoiser, x0, gaps, mask_id, length):
+    x = x0.clone()
+    x[:, :length] = mask_id
+    x[:, length:][gaps] = mask_id
+    return _shares(denoiser(x, torch.zeros(len(x))).argmax(-1), x0)
+
+
+def _scores_with_gaps_too_early(denoiser, x0, gaps, mask_id, length):
+    x = x0.clone()
+    x[:, : gaps.shape[1]][gaps] = mask_id
+    x[:, :length] = mask_id
+    return _shares(denoiser(x, torch.zeros(len(x)))[:, :length].argmax(-1), x0[:, :length])
+
+
+def _scores_word_by_word(denoiser, x0, gaps, mask_id, length):
+    x = x0.clone()
+    x[:, :length] = mask_id
+    x[:, length:][gaps] = mask_id
+    for place in range(length):
+        x[:, place] = denoiser(x, torch.zeros(len(x)))[:, place].argmax(-1)
+    return _shares(x[:, :length], x0[:, :length])
+
+
 def _reader(length, num_words):
-    """A stand-in for a model: a word it sees it repeats; else it reads it from the picture's token of that place."""
+    """A stand-in for a model: a word it sees it repeats; else it reads it from the picture's token of that place.
+
+    A word after one that it sees it takes for the next id, so that it matters what else is shown.
+    """
 
     def denoiser(x, t):
         mask_id = 2 * num_words
         text, picture = x[:, :length], x[:, length:]
         unseen = picture == mask_id
-        read = (picture - num_words).where(~unseen, torch.arange(picture.shape[1]) % 2)
-        ids = torch.cat([text.where(text != mask_id, read[:, :length]), picture.where(~unseen, num_words)], 1)
+        read = (picture - num_words).where(~unseen, torch.arange(picture.shape[1]) % 2)[:, :length]
+        read = (read + (text != mask_id).any(1, keepdim=True)) % num_words
+        ids = torch.cat([text.where(text != mask_id, read), picture.where(~unseen, num_words)], 1)
         return F.one_hot(ids, mask_id).float()
 
     return denoiser
@@ -747,6 +950,23 @@ caption_scores = Grader(
         "The model saw the whole picture; the gaps must be hidden from it.": _scores_without_gaps,
         "The gaps were shown and the rest was hidden: gaps is true where a token is to be *hidden*.": (
             _scores_of_the_gaps
+        ),
+        "The whole picture was hidden; only its gaps should be.": (
+            lambda denoiser, x0, gaps, mask_id, length: _caption_scores(
+                denoiser, x0, torch.ones_like(gaps), mask_id, length
+            )
+        ),
+        "The gaps stand too early, as if they counted from the first word. They count from the first token of the "
+        "picture.": _scores_with_gaps_too_early,
+        "The model was asked several times, and saw its own guesses for other words. Ask once, all text hidden.": (
+            _scores_word_by_word
+        ),
+        "The first share is of the places where the *model* says a word. Take those where x0 has one.": (
+            _scores_of_said_words
+        ),
+        "Picture tokens are counted, too. The shares are of words and captions.": _scores_of_the_sequence,
+        "These are the shares of what is wrong; what is right is asked for.": (
+            lambda *arguments: tuple(1 - share for share in _caption_scores(*arguments))
         ),
         "The first share counts the zeros that fill up short captions. They are no words, and easy to guess.": (
             _scores_with_fill

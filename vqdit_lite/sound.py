@@ -1,0 +1,231 @@
+"""Sound as a picture and back: waves to mel spectrograms in [0, 1], spectrograms to waves; words that are spoken.
+
+Numbers in brackets, such as (9.3), are those of the equations in the notebooks.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.io import wavfile
+from scipy.signal import resample_poly
+from torch import Tensor
+
+from vqdit_lite.data import SHIPPED
+
+SAMPLE_RATE = 8000  # samples a second
+HOP, WINDOW, BANDS = 160, 512, 32  # samples from frame to frame, samples a frame looks at, mel bands
+FRAMES = 208  # of the sounds that the course's models take: 4.16 s
+_QUIETEST, _LOUDEST = -3.0, 3.0  # log10 of the powers that become 0 and 1
+LOUDNESS = 0.12  # root mean square of a word
+
+
+# ---------------------------------------------------------------- waves and spectrograms
+
+
+def mel_filters() -> Tensor:
+    """How much each of the frequencies of a frame counts in each mel band: overlapping triangles, (bands, bins).
+
+    Source: O'Shaughnessy, Speech Communication, 1987: mel = 2595 log10(1 + hertz / 700).
+
+    >>> mel_filters().shape
+    torch.Size([32, 257])
+    """
+    highest = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
+    mels = torch.linspace(0, highest, BANDS + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (mels / 2595) - 1)  # (bands + 2,) in hertz, (9.1)
+    hertz = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)  # (bins,)
+    rising = (hertz - edges[:-2, None]) / edges.diff()[:-1, None]
+    falling = (edges[2:, None] - hertz) / edges.diff()[1:, None]
+    return torch.minimum(rising, falling).clamp(min=0).float()
+
+
+def spectrum(waves: Tensor) -> Tensor:
+    """The short-time Fourier transform of waves (B, samples): complex numbers (B, bins, samples / HOP + 1).
+
+    >>> spectrum(torch.zeros(1, 1600)).shape
+    torch.Size([1, 257, 11])
+    """
+    window = torch.hann_window(WINDOW, device=waves.device)
+    return torch.stft(waves, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
+
+
+def log_mel(waves: Tensor) -> Tensor:
+    """Waves (B, samples) as pictures of sound (B, bands, samples / HOP), 0 for silence and 1 for the loudest.
+
+    >>> log_mel(torch.zeros(2, 1600)).shape
+    torch.Size([2, 32, 10])
+    """
+    _check_waves(waves)
+    power = spectrum(waves)[..., :-1].abs().square()  # (B, bins, frames)
+    mel = mel_filters().to(waves.device) @ power  # (B, bands, frames)
+    level = (mel.clamp(min=10**_QUIETEST).log10() - _QUIETEST) / (_LOUDEST - _QUIETEST)  # (9.2)
+    return level.clamp(max=1)
+
+
+def to_waves(mels: Tensor, iterations: int = 32) -> Tensor:
+    """Pictures of sound (B, bands, frames) as waves (B, frames · HOP) by the algorithm of Griffin and Lim, accelerated.
+
+    A mel spectrogram holds neither phases nor single frequencies. Powers that explain the bands are found first, then
+    phases that fit them: go to a wave and back, keep the new phases and the old powers, again and again.
+
+    Sources: Griffin and Lim, IEEE Trans. ASSP 32(2), 1984; momentum 0.99: Perraudin and others, WASPAA 2013.
+
+    >>> to_waves(torch.zeros(1, 32, 10)).shape
+    torch.Size([1, 1600])
+    """
+    if mels.ndim != 3 or mels.shape[1] != BANDS or mels.numel() == 0:
+        raise ValueError(f"A spectrogram is (batch, {BANDS}, frames); {tuple(mels.shape)} came.")
+    window, length = torch.hann_window(WINDOW, device=mels.device), mels.shape[-1] * HOP
+    magnitude = _powers(mels.clamp(0, 1)).sqrt()  # (B, bins, frames)
+    magnitude = torch.nn.functional.pad(magnitude, (0, 1))  # one frame more, as `spectrum` gives
+    turns = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)).to(mels.device)
+    phase, before = torch.polar(torch.ones_like(magnitude), 2 * math.pi * turns), 0
+    for _ in range(iterations):
+        now = spectrum(torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length))
+        ahead, before = now + 0.99 * (now - before), now
+        phase = ahead / ahead.abs().clamp(min=1e-9)  # (9.3)
+    return torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length)
+
+
+def _powers(mels: Tensor) -> Tensor:
+    """Powers (B, bins, frames), none below zero, whose mel bands are as asked: Lee and Seung's multiplicative steps."""
+    filters = mel_filters().to(mels.device)
+    wanted = (10 ** (mels * (_LOUDEST - _QUIETEST) + _QUIETEST)).where(mels > 0, 0)  # (B, bands, frames)
+    powers = filters.T @ (wanted / filters.sum(1, keepdim=True))
+    for _ in range(30):
+        powers = powers * (filters.T @ wanted) / (filters.T @ (filters @ powers)).clamp(min=1e-9)
+    return powers
+
+
+def _check_waves(waves: Tensor) -> None:
+    if waves.ndim != 2 or not waves.is_floating_point() or waves.shape[1] % HOP or waves.numel() == 0:
+        raise ValueError(
+            f"Waves are (batch, samples), floating point, with a number of samples that {HOP} divides; "
+            f"{waves.dtype} of shape {tuple(waves.shape)} came. `fit_length` cuts or fills them."
+        )
+    if not waves.isfinite().all():
+        raise ValueError("The waves hold NaN or infinity.")
+
+
+def fit_length(wave: Tensor, frames: int = FRAMES) -> Tensor:
+    """A wave (samples,) cut or filled with silence to (frames · HOP,); a warning says what was cut.
+
+    >>> fit_length(torch.ones(100), frames=1).sum()
+    tensor(100.)
+    """
+    length = frames * HOP
+    if len(wave) > length:
+        warnings.warn(
+            f"The sound lasts {len(wave) / SAMPLE_RATE:.1f} s; only the first {length / SAMPLE_RATE:.2f} s are used.",
+            stacklevel=2,
+        )
+    return torch.nn.functional.pad(wave[:length], (0, max(0, length - len(wave))))
+
+
+def read_wave(path: str | Path) -> Tensor:
+    """A WAV file as a wave (samples,) in [-1, 1]. Several channels are mixed down, other rates brought to SAMPLE_RATE.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, is empty, or holds only silence; the message says which.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", wavfile.WavFileWarning)  # a truncated file is only warned of
+            rate, wave = wavfile.read(path)
+    except (ValueError, OSError, wavfile.WavFileWarning, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as a WAV file ({error}): store it again as PCM.") from error
+    scale = {"u": 128, "i": float(np.iinfo(wave.dtype).max) + 1 if wave.dtype.kind == "i" else 1, "f": 1}
+    wave = (wave.astype(np.float64) - (128 if wave.dtype.kind == "u" else 0)) / scale[wave.dtype.kind]
+    wave = wave.mean(1) if wave.ndim == 2 else wave
+    if len(wave) == 0:
+        raise ValueError(f"{path} holds no sound: it has no samples.")
+    if np.abs(wave).max() < 1e-4:
+        raise ValueError(f"{path} holds only silence.")
+    if (np.abs(wave) > 0.999).mean() > 0.01:
+        warnings.warn(f"{path} is clipped: more than 1 % of it is at full scale. Record it more quietly.", stacklevel=2)
+    if rate != SAMPLE_RATE:
+        divisor = math.gcd(rate, SAMPLE_RATE)
+        wave = resample_poly(wave, SAMPLE_RATE // divisor, rate // divisor)
+    return torch.from_numpy(wave).float()
+
+
+# ---------------------------------------------------------------- spoken words
+
+
+def mu_law(wave: np.ndarray) -> np.ndarray:
+    """Samples in [-1, 1] as bytes, finer where it is quiet. Source: ITU-T G.711, with μ = 255."""
+    return np.round((np.sign(wave) * np.log1p(255 * np.abs(wave)) / np.log(256) + 1) * 127.5).astype(np.uint8)
+
+
+def from_mu_law(code: Tensor) -> Tensor:
+    """Bytes of `mu_law` as samples in [-1, 1].
+
+    >>> from_mu_law(torch.from_numpy(mu_law(np.array([-1.0, 0.5])))).round(decimals=2)
+    tensor([-1.0000,  0.5000])
+    """
+    x = code.float() / 127.5 - 1
+    return x.sign() * (256 ** x.abs() - 1) / 255
+
+
+@cache
+def lexicon() -> tuple[dict[tuple[str, int, int], Tensor], list[str]]:
+    """The shipped spoken words: (word, number of the voice, number of the speed) -> wave; and the voices' names."""
+    with np.load(SHIPPED / "speech" / "words.npz") as file:
+        words, voices, lengths = file["words"].tolist(), file["voices"].tolist(), file["lengths"]
+        waves = from_mu_law(torch.from_numpy(file["sound"])).split(lengths.flatten().tolist())
+    keys = [(word, *key) for word in words for key in np.ndindex(lengths.shape[1:])]
+    return dict(zip(keys, waves, strict=True)), voices
+
+
+KNOWN_VOICES, UNHEARD_VOICE, SPEEDS = range(6), 6, 3  # the seventh voice is kept for tests
+
+
+def speak(sentences: Sequence[str], generator: torch.Generator, voices: Sequence[int] = KNOWN_VOICES) -> Tensor:
+    """Sentences spoken word by word, (B, FRAMES · HOP): a voice and a speed by chance, small gaps, a little noise.
+
+    Args:
+        sentences: of words from the captions, and of the digits "zero" to "nine", up to seven words each.
+        generator: a CPU generator.
+        voices: the numbers of the voices to choose from.
+
+    >>> speak(["small red circle"], torch.Generator().manual_seed(0)).shape
+    torch.Size([1, 33280])
+    """
+    words, _ = lexicon()
+    unknown = {word for sentence in sentences for word in sentence.split()} - {word for word, _, _ in words}
+    if unknown:
+        known = ", ".join(dict.fromkeys(word for word, _, _ in words))
+        raise ValueError(f"Nobody has spoken {', '.join(sorted(unknown))}; spoken words are: {known}.")
+    voice = torch.randint(len(voices), (len(sentences),), generator=generator).tolist()
+    speed = torch.randint(SPEEDS, (len(sentences),), generator=generator).tolist()
+    spoken = [
+        [words[word, voices[v], s] for word in sentence.split()]
+        for sentence, v, s in zip(sentences, voice, speed, strict=True)
+    ]
+    return arrange(spoken, generator)
+
+
+def arrange(spoken: Sequence[Sequence[Tensor]], generator: torch.Generator) -> Tensor:
+    """Lists of words (samples,), one list a row, one word after the other: (B, FRAMES · HOP).
+
+    Gaps of 10 to 40 ms, a loudness 4 decibels up or down and a little noise come by chance.
+    """
+    waves = torch.zeros(len(spoken), FRAMES * HOP)
+    for wave, words in zip(waves, spoken, strict=True):
+        gaps = torch.randint(80, 320, (len(words),), generator=generator).tolist()  # 10 to 40 ms
+        at = 0
+        for gap, word in zip(gaps, words, strict=True):
+            word = word[: max(0, len(wave) - at - gap)]
+            wave[at + gap : at + gap + len(word)] = word
+            at += gap + len(word)
+    loudness = 10 ** (0.4 * torch.rand(len(waves), 1, generator=generator) - 0.2)  # 4 decibels up or down
+    noise = 0.003 * torch.rand(len(waves), 1, generator=generator) * torch.randn(waves.shape, generator=generator)
+    return loudness * waves + noise
