@@ -72,9 +72,9 @@ class from_v:
     def wrong_for_even_shares(v, x_t, alpha_bar):
         return (x_t - v) / math.sqrt(2), (x_t + v) / math.sqrt(2)
 
-    def right_by_the_derivative(v, x_t, alpha_bar):
-        angle = torch.atan2((1 - alpha_bar).sqrt(), alpha_bar.sqrt())  # x_t = cos x0 + sin eps, and v is its slope
-        back = torch.polar(torch.ones_like(angle), -angle) * torch.complex(x_t, v)
+    def right_with_complex_numbers(v, x_t, alpha_bar):
+        angle = torch.atan2((1 - alpha_bar).sqrt(), alpha_bar.sqrt())
+        back = torch.polar(torch.ones_like(angle), angle) * torch.complex(x_t, v)
         return back.real, back.imag
 
     def wrong_divides(v, x_t, alpha_bar):
@@ -204,6 +204,11 @@ class guide:
         """a multiple of what is said with the label"""
         return scale * outputs[len(outputs) // 2 :]
 
+    def wrong_never_below_one(outputs, scale):
+        """as if s were 1"""
+        half = len(outputs) // 2
+        return torch.lerp(outputs[:half], outputs[half:], max(scale, 1))
+
     def wrong_mean_of_both(outputs, scale):
         return (outputs.unflatten(0, (2, -1)) * torch.tensor([1.0, scale]).view(2, 1, *[1] * (outputs.ndim - 1))).mean(
             0
@@ -304,6 +309,17 @@ class posterior:
         var = 1 / (says_x_t + says_x0)
         return var * (alpha.sqrt() / (1 - alpha) * x_t + alpha_bar_then.sqrt() * says_x0 * x0), var
 
+    def wrong_quotient(x0, x_t, alpha_bar, alpha_bar_then):
+        """upside down: σ'² stands above"""
+        mean, _ = posterior.right_as_a_correction(x0, x_t, alpha_bar, alpha_bar_then)
+        return mean, (1 - alpha_bar / alpha_bar_then) / (1 - alpha_bar_then) * (1 - alpha_bar)
+
+    def wrong_not_divided(x0, x_t, alpha_bar, alpha_bar_then):
+        """not divided by σ²"""
+        alpha, rest_then = alpha_bar / alpha_bar_then, 1 - alpha_bar_then
+        mean = alpha_bar_then.sqrt() * (1 - alpha) * x0 + alpha.sqrt() * rest_then * x_t
+        return mean, (1 - alpha) * rest_then
+
     def wrong_order(x0, x_t, alpha_bar, alpha_bar_then):
         """The order is"""
         return posterior.right_as_a_correction(x0, x_t, alpha_bar, alpha_bar_then)[::-1]
@@ -396,6 +412,16 @@ class who_is_meant:
         """over the rows of the batch"""
         exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
         return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(0)
+
+    def wrong_mean_of_features(x_t, points, labels, asked, alpha_bar):
+        """averaged"""
+        exponents = -((x_t[:, None] - alpha_bar.sqrt() * points) ** 2).mean(-1) / (2 - 2 * alpha_bar)
+        return exponents.where((asked[:, None] == labels) | (asked[:, None] < 0), -torch.inf).softmax(1)
+
+    def wrong_label_minus_one_alike(x_t, points, labels, asked, alpha_bar):
+        """weigh the same"""
+        exponents = -(torch.cdist(x_t, alpha_bar.sqrt() * points) ** 2) / (2 - 2 * alpha_bar)
+        return exponents.where(asked[:, None] == labels, -1e9).softmax(1)
 
     def wrong_mask_after_softmax(x_t, points, labels, asked, alpha_bar):
         """no longer sums to 1"""
@@ -628,6 +654,12 @@ class ddim_step:
         """draws its own noise"""
         return ddim_step.right_without_x0(eps, x_t, alpha_bar, alpha_bar_then, eta, torch.randn(eps.shape))
 
+    def wrong_eta_alone(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
+        """multiplied by η alone"""
+        x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
+        var = eta**2 * ddim_step._var(alpha_bar, alpha_bar_then)
+        return alpha_bar_then**0.5 * x0 + (1 - alpha_bar_then - var).clamp(min=0) ** 0.5 * eps + eta * fresh
+
     def wrong_exchanged(eps, x_t, alpha_bar, alpha_bar_then, eta, fresh):
         """are exchanged"""
         x0 = (x_t - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
@@ -726,14 +758,14 @@ class sample:
         return x
 
     def wrong_asks_twice(eps_of, x, alpha_bars, stops):
-        """4 times for 2 steps"""
+        """8 times for 4 steps"""
         for i, j in pairwise(stops):
             x0 = (x - (1 - alpha_bars[i]).sqrt() * eps_of(x, i)) / alpha_bars[i].sqrt()
             x = alpha_bars[j].sqrt() * x0 + (1 - alpha_bars[j]).sqrt() * eps_of(x, i)
         return x
 
     def wrong_asks_once_more(eps_of, x, alpha_bars, stops):
-        """3 times for 2 steps"""
+        """5 times for 4 steps"""
         eps = eps_of(x, stops[0])
         for i, j in pairwise(stops):
             x = sample._step(x, eps, alpha_bars[i], alpha_bars[j])
@@ -742,8 +774,20 @@ class sample:
 
     def wrong_on_to_zero(eps_of, x, alpha_bars, stops):
         """goes on to 0"""
-        for i, j in zip(stops, stops[1:] + [0], strict=True):  # noqa: RUF005
+        for i, j in pairwise(stops if stops[-1] == 0 else [*stops, 0]):
             x = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[j])
+        return x
+
+    def wrong_waits_at_the_end(eps_of, x, alpha_bars, stops):
+        """At the last stop the walk is over"""
+        for i, j in pairwise([*stops, stops[-1]]):
+            x = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[j])
+        return x
+
+    def wrong_neighbour_but_not_below_zero(eps_of, x, alpha_bars, stops):
+        """down by one entry"""
+        for i in stops:
+            x = sample._step(x, eps_of(x, i), alpha_bars[i], alpha_bars[max(i - 1, 0)])
         return x
 
     def wrong_even_jumps(eps_of, x, alpha_bars, stops):
@@ -902,8 +946,7 @@ class undecided:
     def wrong_largest_within_a_label(x_t, points, labels, alpha_bar):
         """not the largest"""
         _, weights = undecided._shares(x_t, points, labels, alpha_bar)
-        shape = len(weights), int(labels.max()) + 1
-        of_labels = weights.new_zeros(shape).index_reduce(1, labels, weights, "amax")
+        of_labels = torch.stack([(weights * (labels == k)).max(1).values for k in range(labels.max() + 1)], 1)
         return undecided._bits(of_labels).mean(), undecided._bits(weights).mean()
 
     def wrong_mean_made_to_sum_to_1(x_t, points, labels, alpha_bar):
@@ -911,6 +954,12 @@ class undecided:
         _, weights = undecided._shares(x_t, points, labels, alpha_bar)
         of_labels = torch.stack([weights[:, labels == k].mean(1) for k in range(labels.max() + 1)], 1)
         of_labels = of_labels / of_labels.sum(1, keepdim=True)
+        return undecided._bits(of_labels).mean(), undecided._bits(weights).mean()
+
+    def wrong_last_label(x_t, points, labels, alpha_bar):
+        """last label is left out"""
+        _, weights = undecided._shares(x_t, points, labels, alpha_bar)
+        of_labels = torch.stack([weights[:, labels == k].sum(1) for k in range(labels.max())], 1)
         return undecided._bits(of_labels).mean(), undecided._bits(weights).mean()
 
     def wrong_share_of_the_largest(x_t, points, labels, alpha_bar):

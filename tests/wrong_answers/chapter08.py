@@ -405,6 +405,12 @@ class joint_loss:
         surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
         return (surprise * (x == mask_id) / t[:, :1].clamp(min=1e-6)).sum(1).mean()
 
+    def wrong_for_two_segments(logits, x0, x, t, modality, mask_id):
+        """With two segments this is right"""
+        time = torch.where(modality == 0, t[:, :1], t[:, 1:2])
+        weight = torch.where(x == mask_id, 1 / time, 0)
+        return (weight * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")).sum(1).mean()
+
     def wrong_rows_left_out(logits, x0, x, t, modality, mask_id):
         """loss is not a number are left out"""
         rows = ((x == mask_id) * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none") / t[:, modality]).sum(1)

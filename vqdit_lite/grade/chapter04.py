@@ -52,6 +52,10 @@ def _from_v_divided(name, by, least=0.0):
         a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         x0, eps = _from_v(v, x_t, alpha_bar)
         below = (a if by == "signal" else sigma).clamp(min=least)
+        if name == "both":
+            x0 = x0 if by == "signal" else (a * eps - v) / below
+            eps = (v + sigma * x0) / below if by == "signal" else (x_t - a * x0) / below
+            return ((x_t - sigma * eps) / below if by == "signal" else x0), eps
         if name == "eps":
             return x0, (v + sigma * x0 if by == "signal" else x_t - a * x0) / below
         return (x_t - sigma * eps if by == "signal" else a * eps - v) / below, eps
@@ -126,7 +130,7 @@ from_v = Grader(
             f"To find {name}, this divides by the {by}, which is 0 where ᾱ is {end}; (4.8) needs no division.": (
                 _from_v_divided(name, by)
             )
-            for name, by, end in _DIVISIONS
+            for name, by, end in [*_DIVISIONS, ("both", "signal", 0), ("both", "noise", 1)]
         },
         **{
             f"{name} comes out as 0 where the {by} is 0, at ᾱ = {end}: a quotient that is kept from 0 / 0 does not "
@@ -190,6 +194,12 @@ guide = Grader(
         "a batch of one": lambda: [torch.randn(2, 7), 2.0],
     },
     {
+        "This is the answer with the label alone, as if s were 1. Is the scale left out, cut off or rounded?": (
+            lambda outputs, scale: outputs.chunk(2)[1]
+        ),
+        "This is the answer without the label, as if s were 0. Is the scale left out, cut off or rounded?": (
+            lambda outputs, scale: outputs.chunk(2)[0]
+        ),
         "Off by one: this starts from what is said *with* the label. Then s = 0 is the label alone, and s = 1 is "
         "already too much.": _guide_label_start,
         "Off by one: s = 1 must be the label and nothing else; here it is s = 2.": (
@@ -203,12 +213,6 @@ guide = Grader(
             _guide_every_other
         ),
         "The halves are halves of the batch, the first axis; this cuts the last one.": _guide_last_axis,
-        "This is the answer with the label alone, as if s were 1. Is the scale left out, cut off or rounded?": (
-            lambda outputs, scale: outputs.chunk(2)[1]
-        ),
-        "This is the answer without the label, as if s were 0. Is the scale left out, cut off or rounded?": (
-            lambda outputs, scale: outputs.chunk(2)[0]
-        ),
         "This is the answer for the nearest whole number; the scale need not be one.": (
             lambda outputs, scale: _guide(outputs, round(scale))
         ),
@@ -324,6 +328,12 @@ posterior = Grader(
         "that narrows it.": _posterior_mean_only(lambda var, now, then: 1 - now / then),
         "The mean is right. The second value is the variance of x_t' when only x0 is known; x_t is known as well, and "
         "that narrows it.": _posterior_mean_only(lambda var, now, then: 1 - then),
+        "The mean is right. In the variance, the quotient of both noises is upside down: σ'² stands above.": (
+            _posterior_mean_only(lambda var, now, then: (1 - now) / (1 - then) * (1 - now / then))
+        ),
+        "Mean and variance are not divided by σ²; (4.3) does so three times.": lambda x0, x_t, now, then: tuple(
+            (1 - now) * part for part in _posterior(x0, x_t, now, then)
+        ),
         "ᾱ, the signal that is left of *all* steps up to t, stands where that of the one step from t' to t belongs.": (
             lambda x0, x_t, now, then: _posterior_with(x0, x_t, now, then, now)
         ),
@@ -428,6 +438,10 @@ def _meant_shared_out_late_clamped(x_t, points, labels, asked, alpha_bar):
     return left / left.sum(1, keepdim=True).clamp(min=1e-12)
 
 
+def _meant_shared_out_late_without_nan(*arguments):
+    return _meant_shared_out_late(*arguments).nan_to_num(0)
+
+
 def _meant_plain_exponentials(x_t, points, labels, asked, alpha_bar):
     likely = _exponents(x_t, points, alpha_bar).float().exp() * _in_question(labels, asked)
     return likely / likely.sum(1, keepdim=True)
@@ -457,6 +471,11 @@ def _meant_no_minus_one(x_t, points, labels, asked, alpha_bar):
     return exponents.masked_fill(labels != asked[:, None], -torch.inf).softmax(1).float()
 
 
+def _meant_alike_at_minus_one(x_t, points, labels, asked, alpha_bar):
+    weights = _who_is_meant(x_t, points, labels, asked, alpha_bar)
+    return weights.where(asked[:, None] >= 0, 1 / len(points))
+
+
 def _meant_any_minus_one(x_t, points, labels, asked, alpha_bar):
     asked = asked.new_full(asked.shape, -1) if (asked == -1).any() else asked
     return _who_is_meant(x_t, points, labels, asked, alpha_bar)
@@ -481,6 +500,10 @@ def _meant_by_all(x_t, points, labels, asked, alpha_bar):
 def _meant_not(x_t, points, labels, asked, alpha_bar):
     exponents = _exponents(x_t, points, alpha_bar)
     return exponents.masked_fill(_in_question(labels, asked), -torch.inf).softmax(1).float()
+
+
+def _meant_not_shared_out(x_t, points, labels, asked, alpha_bar):
+    return (_exponents(x_t, points, alpha_bar).exp() * _in_question(labels, asked)).float()
 
 
 def _meant_guess(x_t, points, labels, asked, alpha_bar):
@@ -511,6 +534,8 @@ who_is_meant = Grader(
         "The softmax runs over the rows of the batch; for each x_t, the *points* share the weight.": _meant_wrong_axis,
         "All that is left in a row is 0: other points had taken the whole weight before they were left out. Leave "
         "them out before the softmax.": _meant_shared_out_late_clamped,
+        "A row is all 0: other points had taken the whole weight before they were left out. Leave them out before the "
+        "softmax.": _meant_shared_out_late_without_nan,
         "0 / 0: all weights that are left in a row are 0. Leave points out before the softmax.": _meant_shared_out_late,
         "0 / 0: every exponential in a row is 0 for the computer. `softmax` prevents this: it takes the exponents.": (
             _meant_plain_exponentials
@@ -525,6 +550,12 @@ who_is_meant = Grader(
         "What is taken off the exponents of other points is not enough: with little noise, exponents lie farther "
         "apart.": _meant_lowered_too_little,
         "No point has the label -1; a row that asks for nothing weighs all.": _meant_no_minus_one,
+        "A row that asks for nothing is all 0: no point has the label -1, and such a row weighs all.": (
+            lambda *arguments: _meant_no_minus_one(*arguments).nan_to_num(0)
+        ),
+        "In a row that asks for nothing all points weigh the same here; they should weigh what (4.5) says.": (
+            _meant_alike_at_minus_one
+        ),
         "One row of the batch asks for nothing, and now no row does. Each row has its own question.": (
             _meant_any_minus_one
         ),
@@ -556,6 +587,11 @@ who_is_meant = Grader(
         "These are distances; (4.5) has their squares.": (
             _meant_of(lambda x_t, points, alpha_bar: torch.cdist(x_t, alpha_bar.sqrt() * points))
         ),
+        "The squared differences of all features are added up in (4.5); here they are averaged.": (
+            lambda *arguments: _meant_scaled(lambda _: 1 / arguments[0].shape[1])(*arguments)
+        ),
+        "These are the exponentials; they must be divided so that each row sums to 1.": _meant_not_shared_out,
+        "These are logarithms of the weights.": lambda *arguments: _who_is_meant(*arguments).log(),
         "The farthest points win: the sign of the exponent is missing.": _meant_scaled(lambda _: -1),
         "This is the best guess; its weights were asked for.": _meant_guess,
     },
@@ -627,6 +663,11 @@ def _ddim_exchanged(eps, x_t, now, then, eta, fresh):
     return _ddim_with(x0, fresh, then, var, eps)
 
 
+def _ddim_bare_eta(eps, x_t, now, then, eta, fresh):
+    std = eta * _ddim_variance(now, then).sqrt()
+    return _ddim_step(eps, x_t, now, then, eta, fresh) + (eta - std) * fresh
+
+
 def _ddim_linear(eps, x_t, now, then, eta, fresh):
     return then.sqrt() * _clean(eps, x_t, now) + (1 - then).sqrt() * ((1 - eta) * eps + eta * fresh)
 
@@ -663,6 +704,7 @@ ddim_step = Grader(
         "The fresh noise is multiplied by a variance; its factor is a standard deviation.": (
             _ddim_parts(added=lambda var: var)
         ),
+        "The fresh noise is multiplied by η alone; η is a share of Bayes' standard deviation.": _ddim_bare_eta,
         "This is var_step, the variance of the step forward; (4.9) also has the quotient of both noises.": (
             _ddim_with_variance(lambda eta, now, then: eta**2 * (1 - now / then))
         ),
@@ -744,9 +786,10 @@ def _counted(answer, eps_of, x, alpha_bars, stops):
     came = answer(counting, x, alpha_bars, stops)
     arrived = isinstance(came, torch.Tensor) and came.shape == right.shape and torch.allclose(came, right, 1e-4, 1e-4)
     if arrived and len(asked) != steps:
+        over = " At the last stop the walk is over; it need not be asked there." if asked[-1:] == stops[-1:] else ""
         raise AnswerError(
             f"✗ sample: it arrives, but the denoiser was called {len(asked)} times for {steps} steps. Calls are the "
-            "price of a walk; one a step is enough."
+            f"price of a walk; one a step is enough.{over}"
         )
     return came
 
@@ -784,16 +827,16 @@ sample = Grader(
     "sample",
     _sample,
     {
-        "a walk that ends above 0": lambda: _journey([30, 18, 9], 5, 2),
-        "five stops of 41": lambda: _journey([40, 27, 15, 6, 0], 6),
+        "five stops of 41": lambda: _journey([40, 27, 15, 6, 0], 6, 2),
         "every stop": lambda: _journey(list(range(12, -1, -1)), 3, 1, 2, 2),
+        "a walk that ends above 0": lambda: _journey([30, 18, 9], 5),
         "one step": lambda: _journey([20, 0], 4, 3),
     },
     {
         "This is the function of the text: both mistakes are still in it.": (
             lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, [(i, i - 1) for i in stops])
         ),
-        "No step is taken from the last stop any more: that was one of the two mistakes. But from each stop the walk "
+        "No step leads from entry 0 to entry -1 any more: that was one of the two mistakes. But from each stop the walk "
         "still goes down by one entry of the table only, and then acts as if it stood at the next stop.": (
             lambda eps_of, x, alpha_bars, stops: _walk(eps_of, x, alpha_bars, [(i, i - 1) for i in stops[:-1]])
         ),
@@ -868,6 +911,11 @@ def _undecided_from_labels(combine, normalize=False):
         return _open_bits(shares).mean(), _open_bits(weights).mean()
 
     return answer
+
+
+def _undecided_last_left_out(x_t, points, labels, alpha_bar):
+    weights = _weights(x_t, points, alpha_bar)
+    return _open_bits(_of_labels(weights, labels)[:, :-1]).mean(), _open_bits(weights).mean()
 
 
 def _largest(weights):
@@ -945,6 +993,9 @@ undecided = Grader(
         ),
         "The probability of a label is the sum of its points' weights, not the largest of them; with sums, a row "
         "needs no division to sum to 1.": _undecided_from_labels(_largest, normalize=True),
+        "The last label is left out: labels count from 0, so there is one more than the largest.": (
+            _undecided_last_left_out
+        ),
         "These are shares of the largest possible entropy; the bits themselves were asked for.": (
             _undecided_with(lambda p: _open_bits(p).mean() / math.log2(p.shape[1]))
         ),

@@ -590,6 +590,9 @@ joint_loss = Grader(
         ),
         "Every token is weighted by the time of the last segment. (8.1) weights a segment's tokens by that segment's "
         "time.": _weighted(lambda t, modality: 1 / t[:, -1:].expand(-1, len(modality))),
+        "With two segments this is right. There can be more, and each has a column of t.": (
+            _weighted(lambda t, modality: 1 / t[:, modality.clamp(max=1)])
+        ),
         "The weight is 1/(1 - t) here; for ᾱ = 1 - t it is 1/t.": (
             _weighted(lambda t, modality: 1 / (1 - t[:, modality]))
         ),
@@ -750,6 +753,13 @@ def _recall_of_pictures(k, given_words, alone):
     return _recall(k, (given_words - alone[:, None]).T)
 
 
+def _at_two_places(answer, k, given_words, alone):
+    """recall@k, and with a larger k, so that two mistakes seldom come out alike."""
+    copies = given_words.clone(), alone.clone()
+    first, larger = answer(k, given_words, alone), min(2 * k + 1, len(alone))
+    return None if first is None else {f"recall@{k}": first, f"recall@{larger}": answer(larger, *copies)}
+
+
 def _tables(count, k, clear, noise=1.0, spread=3.0):
     """Scores with the own pair ahead by `clear`, and pictures that differ in how likely they are."""
     alone = spread * torch.randn(count) - 40
@@ -760,10 +770,10 @@ recall_of_pictures = Grader(
     "recall_of_pictures",
     _recall_of_pictures,
     {
-        "recall@3 among 90": lambda: _tables(90, 3, 2.5, spread=1.0),
-        "recall@1 among 40": lambda: _tables(40, 1, 2.5),
-        "recall@5 among 24": lambda: _tables(24, 5, 1.5),
-        "very likely pictures": lambda: _tables(30, 1, 20.0, spread=30.0),
+        "90 pairs": lambda: _tables(90, 3, 2.5, spread=1.0),
+        "40 pairs": lambda: _tables(40, 1, 2.5),
+        "24 pairs": lambda: _tables(24, 5, 1.5),
+        "pictures of very different likelihood": lambda: _tables(30, 1, 20.0, spread=30.0),
         "k = Q": lambda: _tables(7, 7, 0.0),
     },
     {
@@ -808,6 +818,7 @@ recall_of_pictures = Grader(
         ),
     },
     given=("recall_at",),
+    use=_at_two_places,
 )
 
 # ---------------------------------------------------------------- caption_scores
