@@ -21,7 +21,7 @@ help:
 	@echo "make clean      remove the environment and all leftovers"
 
 lab: .venv/course
-	$(BIN)/jupyter lab $(ROOT_OK) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(ROOT_OK) --ServerApp.root_dir=. notebooks/00_start_here.ipynb
 
 test: .venv/test
 	$(BIN)/ruff check .
