@@ -29,7 +29,7 @@ def test_environment_yml_repeats_nothing_that_pyproject_says():
 
 @pytest.mark.parametrize("file", ["Makefile", "README.md", "environment.yml"])
 def test_jupyterlab_is_opened_on_the_whole_course(file):
-    """Given a notebook alone, it would show the notebook's folder only, and links to the exercises would lead nowhere."""
+    """Given a notebook alone, it would show that folder only, and links to the exercises would lead nowhere."""
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     doors = [line for line in lines if "jupyter lab" in line and "00_start_here.ipynb" in line]
     assert doors
