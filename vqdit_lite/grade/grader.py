@@ -142,8 +142,9 @@ class Grader:
             yield
         finally:
             sys.setprofile(previous)
-            for name in handed_back:
-                raise AnswerError(f"✗ {self.name}: it calls {name}. Do without it: write the steps yourself.") from None
+            if handed_back:
+                calls = f"it calls {handed_back[0]}. Do without it: write the steps yourself."
+                raise AnswerError(f"✗ {self.name}: {calls}") from None
 
     def _difference(self, came: dict[str, Any], expected: dict[str, Any]) -> str:
         """The first difference between two outcomes as a sentence, or nothing."""
