@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits, load_sample_image
 from torch import Tensor
 
 _here = Path(__file__).parent
-_DOWNLOADS = Path.home() / ".cache" / "vqdit_lite"
+DOWNLOADS = Path.home() / ".cache" / "vqdit_lite"
 SHIPPED = _here / "_data" if (_here / "_data").is_dir() else _here.parent / "data"  # a wheel, or a checkout
 
 
@@ -82,11 +82,11 @@ SIZES = ("small", "large")
 CAPTION_WORDS = (*SIZES, *COLOURS, *SHAPES, "above", "beside")  # all that `captions` uses, up to 7 in a sentence
 NUM_OBJECTS = len(SHAPES) * len(COLOURS) * len(SIZES)  # 24 different objects
 
-_RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10]])
-_BACKGROUND = torch.tensor([0.95, 0.95, 0.93])
-_RADIUS = torch.tensor([2.1, 3.3])  # pixels, small and large
+RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10]])
+BACKGROUND = torch.tensor([0.95, 0.95, 0.93])
+RADIUS = torch.tensor([2.1, 3.3])  # pixels, small and large
 _JITTER = 0.5  # pixels that an object may lie beside the middle of its place
-_CELL = 8  # pixels a side of a place; three by three places make a picture of 24 × 24
+CELL = 8  # pixels a side of a place; three by three places make a picture of 24 × 24
 
 
 class Scenes(NamedTuple):
@@ -170,27 +170,42 @@ def draw_scenes(objects: Tensor, generator: torch.Generator) -> Tensor:
             f"{objects.min().item()} … {objects.max().item()}."
         )
     shift = (2 * torch.rand(*objects.shape, 2, generator=generator) - 1) * _JITTER  # (B, 9, 2)
-    cells = _BACKGROUND[:, None, None].expand(*objects.shape, 3, _CELL, _CELL).clone()  # (B, 9, 3, 8, 8)
+    cells = BACKGROUND[:, None, None].expand(*objects.shape, 3, CELL, CELL).clone()  # (B, 9, 3, 8, 8)
     there = objects > 0
     cells[there] = _draw_objects(objects[there], shift[there])
     rows = cells.unflatten(1, (3, 3)).permute(0, 3, 1, 4, 2, 5)  # (B, 3, row, y, column, x)
-    return rows.reshape(len(objects), 3, 3 * _CELL, 3 * _CELL)
+    return rows.reshape(len(objects), 3, 3 * CELL, 3 * CELL)
 
 
 def _draw_objects(kinds: Tensor, shift: Tensor) -> Tensor:
     """Cells (M, 3, 8, 8) with objects (M,) whose middles lie `shift` (M, 2) pixels right of and below centre."""
-    shape, colour = (kinds - 1) // 2 // len(COLOURS), (kinds - 1) // 2 % len(COLOURS)
-    radius = _RADIUS[(kinds - 1) % 2][:, None, None]  # (M, 1, 1)
-    axis = torch.arange(_CELL) - (_CELL - 1) / 2
+    shape, colour, size = attributes(kinds)
+    axis = torch.arange(CELL) - (CELL - 1) / 2
     x = axis[None, None, :] - shift[:, 0, None, None]  # (M, 1, 8)
     y = axis[None, :, None] - shift[:, 1, None, None]  # (M, 8, 1)
+    inside = cover(shape, RADIUS[size], x, y)[:, None]  # (M, 1, 8, 8)
+    return BACKGROUND[:, None, None].lerp(RGB[colour][:, :, None, None], inside)
+
+
+def attributes(kinds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The numbers of the shape, the colour and the size of objects 1 … 24."""
+    return (kinds - 1) // 2 // len(COLOURS), (kinds - 1) // 2 % len(COLOURS), (kinds - 1) % 2
+
+
+def cover(shape: Tensor, radius: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """How much of each pixel M shapes cover, (M, H, W) in [0, 1], with soft edges.
+
+    Args:
+        shape, radius: (M,) numbers of shapes, and pixels.
+        x, y: how far right of and below the middle of its shape each pixel lies: (M, H or 1, W or 1).
+    """
+    radius = radius[:, None, None]
     # How far outside its edge each pixel lies, in pixels (negative inside), for the three shapes.
     circle = (x.square() + y.square()).sqrt() - radius
     square = torch.maximum(x.abs(), y.abs()) - 0.88 * radius
     triangle = torch.maximum((1.8 * x.abs() - y - radius) / math.hypot(1.8, 1), y - 0.8 * radius)
-    outside = torch.stack([circle, square, triangle], 1)[torch.arange(len(kinds)), shape]  # (M, 8, 8)
-    cover = (0.5 - outside).clamp(0, 1)[:, None]  # (M, 1, 8, 8) soft edges
-    return _BACKGROUND[:, None, None].lerp(_RGB[colour][:, :, None, None], cover)
+    outside = torch.stack([circle, square, triangle], 1)[torch.arange(len(shape)), shape]  # (M, H, W)
+    return (0.5 - outside).clamp(0, 1)
 
 
 def captions(objects: Tensor) -> list[str]:
@@ -238,10 +253,10 @@ def read_scenes(pictures: Tensor) -> Tensor:
     steps = torch.linspace(-_JITTER, _JITTER, 5)
     shift = torch.cartesian_prod(steps, steps).repeat(NUM_OBJECTS, 1)  # (24 · 25, 2)
     kinds = torch.arange(1, NUM_OBJECTS + 1).repeat_interleave(25)  # (24 · 25,)
-    empty = _BACKGROUND[:, None, None].expand(1, 3, _CELL, _CELL)
+    empty = BACKGROUND[:, None, None].expand(1, 3, CELL, CELL)
     drawings = torch.cat([empty, _draw_objects(kinds, shift)]).flatten(1)  # (601, 192)
     meaning = torch.cat([torch.zeros(1, dtype=torch.long), kinds])  # (601,)
-    cells = F.unfold(pictures.detach().float().cpu(), _CELL, stride=_CELL).transpose(1, 2)  # (B, 9, 192)
+    cells = F.unfold(pictures.detach().float().cpu(), CELL, stride=CELL).transpose(1, 2)  # (B, 9, 192)
     return meaning[torch.cdist(cells, drawings).argmin(-1)]
 
 
@@ -265,7 +280,7 @@ _TORCHVISION = {
 def _places(name: str) -> list[Path]:
     """Where the files of a set may lie: below VQDIT_DATA, then below the folder for downloads."""
     roots = [Path(os.environ["VQDIT_DATA"])] if os.environ.get("VQDIT_DATA") else []
-    roots.append(_DOWNLOADS)
+    roots.append(DOWNLOADS)
     inside = "" if name == "cifar10" else f"{_TORCHVISION[name].__name__}/raw"  # as torchvision lays them out
     return [root / below for root in roots for below in (name, inside)]
 
@@ -289,7 +304,7 @@ def picture_set(name: str, split: str) -> Pictures:
     found = _from_disk(name, split)
     if found is None:
         try:
-            _TORCHVISION[name](_DOWNLOADS, train=split == "train", download=True)
+            _TORCHVISION[name](DOWNLOADS, train=split == "train", download=True)
             found = _from_disk(name, split)
         except (OSError, RuntimeError, HTTPException) as error:
             raise FileNotFoundError(

@@ -19,6 +19,7 @@ class Segment(NamedTuple):
     name: str
     vocabulary: int  # how many different ids
     shape: tuple[int, ...]  # (tokens,) for text, (rows, columns) for pictures
+    alphabet: str = ""  # segments that name the same one share their ids, as the pictures of a film do
 
 
 class Layout:
@@ -41,13 +42,21 @@ class Layout:
             if segment.vocabulary < 1 or len(sides) not in (1, 2) or min(sides) < 1:
                 raise ValueError(f"A segment has at least one id, and one or two sides of at least 1; {segment} came.")
         self.segments = {segment.name: segment for segment in segments}
-        lengths = torch.tensor([math.prod(segment.shape) for segment in segments])
-        sizes = torch.tensor([segment.vocabulary for segment in segments])
-        self.length, self.vocabulary = lengths.sum().item(), sizes.sum().item()
+        self._first, self.vocabulary = {}, 0  # a segment's first id, how many ids there are
+        alphabets: dict[str, Segment] = {}
+        for segment in segments:
+            known = alphabets.setdefault(segment.alphabet or segment.name, segment)
+            if known.vocabulary != segment.vocabulary:
+                raise ValueError(f"{known.name} and {segment.name} share an alphabet, but not its size.")
+            self._first[segment.name] = self._first.get(known.name, self.vocabulary)
+            self.vocabulary += segment.vocabulary if known is segment else 0
         self.mask_id = self.vocabulary
+        lengths = torch.tensor([math.prod(segment.shape) for segment in segments])
+        self.length = lengths.sum().item()
         self.modality = torch.arange(len(segments)).repeat_interleave(lengths)  # (N,) which segment a token is of
-        self._owner = torch.arange(len(segments)).repeat_interleave(sizes)  # (V,) which segment an id is of
-        self._first = dict(zip(names, (sizes.cumsum(0) - sizes).tolist(), strict=True))  # its first id
+        ids = torch.arange(self.vocabulary)
+        ranges = ((self._first[segment.name], segment.vocabulary) for segment in segments)
+        self._owned = torch.stack([(ids >= first) & (ids < first + size) for first, size in ranges])  # (segments, V)
 
     def tokens(self, *names: str) -> Tensor:
         """Which tokens belong to the named segments, (N,) true or false."""
@@ -102,8 +111,8 @@ class Layout:
     def positions(self, width: int) -> Tensor:
         """Where each token stands within its segment, as waves (N, width)."""
         rows = [
-            sincos(torch.arange(float(*shape)), width) if len(shape) == 1 else sincos_grid(*shape, width)
-            for _, _, shape in self.segments.values()
+            sincos(torch.arange(float(*part.shape)), width) if len(part.shape) == 1 else sincos_grid(*part.shape, width)
+            for part in self.segments.values()
         ]
         return torch.cat(rows)
 
@@ -127,7 +136,7 @@ class Layout:
         The time the model is told is the share of its tokens that are hidden. Segments named in `hide` are kept
         from it: with a condition among them, it serves as the unconditional side of guidance.
         """
-        unseen, foreign = self.tokens(*hide), self._owner != self.modality[:, None]  # (N,), (N, V)
+        unseen, foreign = self.tokens(*hide), ~self._owned[self.modality]  # (N,), (N, V)
 
         def denoiser(x: Tensor, t: Tensor) -> Tensor:
             x = x.masked_fill(unseen.to(x.device), self.mask_id)

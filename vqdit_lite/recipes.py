@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
-from vqdit_lite import checkpoints, data
+from vqdit_lite import checkpoints, data, motion, sound
 from vqdit_lite.autoencoder import VQVAE, Encoder, LatentSpace
 from vqdit_lite.gaussian import GaussianDiffusion, guided
 from vqdit_lite.masked import MaskedDiffusion
-from vqdit_lite.metrics import frechet_distance, psnr, recall_at, usage
+from vqdit_lite.metrics import edit_distance, frechet_distance, psnr, recall_at, usage
 from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.schedule import flow, linear, time_grid
@@ -34,10 +34,19 @@ PAIRS_SHOWN = 100_000  # scenes with captions
 
 WORDS = Tokenizer(data.CAPTION_WORDS)
 LAYOUT = Layout(Segment("text", len(WORDS), (7,)), Segment("picture", 64, (6, 6)))
-MASKED_SCENES, MASKED_MNIST, MASKED_PAIRS = (
-    MaskedDiffusion(linear(), mask_id, "bounded") for mask_id in (64, 128, LAYOUT.mask_id)
-)
+MASKED_SCENES, MASKED_MNIST = (MaskedDiffusion(linear(), mask_id, "bounded") for mask_id in (64, 128))
 GUIDANCE = 2.0  # scale at which masked models are asked
+
+SPOKEN = Tokenizer(sound.SPOKEN_WORDS)
+SPEECH = Layout(Segment("text", len(SPOKEN), (7,)), Segment("sound", 256, (sound.FRAMES // 4,)))
+SPEECH_SHOWN = 60_000  # spoken sentences
+
+CLIP_WORDS = Tokenizer(motion.CLIP_WORDS)
+PIECES = ("start", "first", "second", "end")  # a still, four frames, four frames, a still
+FILM = Layout(
+    Segment("text", len(CLIP_WORDS), (9,)), *(Segment(piece, 512, (6, 6), alphabet="codes") for piece in PIECES)
+)
+CLIPS_SHOWN = 60_000
 
 
 class Recipe(NamedTuple):
@@ -233,7 +242,7 @@ def _joint() -> DiT:
 
 
 def tokens(name: str, pictures: Tensor, device: torch.device) -> Tensor:
-    """Pictures as ids (B, N) of a shipped VQ-VAE, a thousand at a time."""
+    """Pictures, or sounds, as ids (B, N) of a shipped VQ-VAE, a thousand at a time."""
     model = load(name, device)
     return torch.cat([model.encode(part.to(device)) for part in pictures.split(1000)])
 
@@ -266,10 +275,18 @@ def _loss_of_masked(diffusion: MaskedDiffusion) -> Callable:
     return loss
 
 
-def loss_of_joint(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """The loss of sequences (B, 43), each segment at a time of its own."""
-    t = LAYOUT.times(len(x0), generator)
-    return MASKED_PAIRS.loss(LAYOUT.denoiser(model), x0, generator, t=t)
+def _masked(layout: Layout) -> MaskedDiffusion:
+    return MaskedDiffusion(linear(), layout.mask_id, "bounded")
+
+
+def loss_of_joint(layout: Layout) -> Callable:
+    """The loss of sequences (B, N) of a layout, each segment at a time of its own."""
+
+    def loss(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        t = layout.times(len(x0), generator)
+        return _masked(layout).loss(layout.denoiser(model), x0, generator, t=t)
+
+    return loss
 
 
 def draw_tokens(
@@ -300,6 +317,7 @@ def score_masked_mnist(model: DiT, device: torch.device) -> dict[str, float]:
 
 
 def fill_in(
+    layout: Layout,
     model: DiT,
     x: Tensor,
     frozen: Tensor,
@@ -308,13 +326,13 @@ def fill_in(
     scale: float = 1.0,
     condition: tuple[str, ...] = (),
 ) -> Tensor:
-    """Sequences (B, 43) with all that is not frozen filled in by a joint model, in the order of confidence.
+    """Sequences (B, N) of a layout, with all that is not frozen filled in by a joint model, surest tokens first.
 
     Guidance of `scale` leads away from what the model would say without the segments named in `condition`.
     """
-    denoiser = guided(LAYOUT.denoiser(model), LAYOUT.denoiser(model, hide=condition), scale)
+    denoiser = guided(layout.denoiser(model), layout.denoiser(model, hide=condition), scale)
     times = time_grid(steps, "cosine")
-    *_, x = MASKED_PAIRS.sample(denoiser, x, times, "confidence", generator=generator, frozen=frozen, randomness=1.0)
+    *_, x = _masked(layout).sample(denoiser, x, times, "confidence", generator=generator, frozen=frozen, randomness=1.0)
     return x
 
 
@@ -328,7 +346,7 @@ def log_likelihoods(model: DiT, x: Tensor, given: str, draws: int) -> Tensor:
     for row in x:
         paired = row.where(frozen, x)  # (B, 43)
         shared = torch.Generator().manual_seed(0)
-        columns.append(-MASKED_PAIRS.nelbo(LAYOUT.denoiser(model), paired, shared, draws, frozen=frozen))
+        columns.append(-_masked(LAYOUT).nelbo(LAYOUT.denoiser(model), paired, shared, draws, frozen=frozen))
     return torch.stack(columns, 1)
 
 
@@ -352,10 +370,10 @@ def score_joint(model: DiT, device: torch.device, count: int = 1000) -> dict[str
     def drawn(x):
         return data.read_scenes(load("vqvae_scenes", device).decode(LAYOUT.unpack(x)["picture"].flatten(1)))
 
-    captioned = fill_in(model, x, picture, generator, steps=7)
+    captioned = fill_in(LAYOUT, model, x, picture, generator, steps=7)
     sentences = WORDS.decode(LAYOUT.unpack(captioned)["text"])
-    pictures = drawn(fill_in(model, x, words, generator, steps=16, scale=GUIDANCE, condition=("text",)))
-    finished = drawn(fill_in(model, x, left_half(), generator, steps=16, scale=GUIDANCE, condition=("text",)))
+    pictures = drawn(fill_in(LAYOUT, model, x, words, generator, steps=16, scale=GUIDANCE, condition=("text",)))
+    finished = drawn(fill_in(LAYOUT, model, x, left_half(), generator, steps=16, scale=GUIDANCE, condition=("text",)))
     different = [said.index(sentence) for sentence in dict.fromkeys(said)]  # scenes whose captions differ
     scores = {
         "captions_right": share_true(sentences, fresh.objects),
@@ -373,7 +391,273 @@ def score_joint(model: DiT, device: torch.device, count: int = 1000) -> dict[str
     return scores
 
 
+# ---------------------------------------------------------------- speech
+
+
+class Speech(NamedTuple):
+    """Spoken sentences and what they look like."""
+
+    sentences: list[str]
+    mels: Tensor  # (B, bands, frames)
+
+
+def speech(n: int, generator: torch.Generator) -> Speech:
+    """Sentences to learn from: a half captions and a tenth digits by machines' voices, the rest digits by people."""
+    captions = data.captions(data.scenes(n // 2, generator).objects)
+    strings = [" ".join(digits) for digits in _strings(sound.DIGITS, n // 10, 7, generator)]
+    people = sound.spoken_digits("train")
+    spoken = _strings(list(range(len(people.waves))), n - len(captions) - len(strings), 4, generator)
+    said = [" ".join(sound.DIGITS[people.labels[k]] for k in numbers) for numbers in spoken]
+    waves = [[sound.vary(people.waves[k], generator) for k in numbers] for numbers in spoken]
+    made = sound.speak(captions + strings, generator)
+    return Speech(captions + strings + said, mels_of(torch.cat([made, sound.arrange(waves, generator)])))
+
+
+def _strings(items: Sequence, n: int, longest: int, generator: torch.Generator) -> list[list]:
+    """n lists by chance, each of 1 to `longest` items."""
+    lengths = torch.randint(1, longest + 1, (n,), generator=generator).tolist()
+    return [[items[k] for k in torch.randint(len(items), (length,), generator=generator)] for length in lengths]
+
+
+def mels_of(waves: Tensor) -> Tensor:
+    """Waves (B, samples) as spectrograms (B, bands, frames), 500 at a time."""
+    return torch.cat([sound.log_mel(part) for part in waves.split(500)])
+
+
+def people_shown(split: str, generator: torch.Generator) -> Speech:
+    """Real digits, one a sound."""
+    people = sound.spoken_digits(split)
+    waves = sound.arrange([[wave] for wave in people.waves], generator)
+    return Speech([sound.DIGITS[label] for label in people.labels], mels_of(waves))
+
+
+def captions_shown(n: int, generator: torch.Generator, voices: Sequence[int] = sound.KNOWN_VOICES) -> Speech:
+    """Fresh spoken captions."""
+    sentences = data.captions(data.scenes(n, generator).objects)
+    return Speech(sentences, mels_of(sound.speak(sentences, generator, voices)))
+
+
+def _vqvae_sound() -> VQVAE:
+    return VQVAE((sound.BANDS, sound.FRAMES), VectorQuantizer(num_codes=256, dim=16, decay=0.97), width=128)
+
+
+@torch.no_grad()
+def score_vqvae_sound(model: VQVAE, device: torch.device) -> dict[str, float]:
+    """The share of the variance of spectrograms that is kept, and the use of the codebook, on fresh sounds."""
+    scores, ids = {}, []
+    for name, fresh in fresh_speech().items():
+        mels = fresh.mels.to(device)
+        ids.append(model.encode(mels))
+        left = (model.decode(ids[-1]) - mels).square().mean() / mels.var()
+        scores[f"variance_kept_{name}"] = 1 - left.item()
+    return scores | {"codes_used": usage(torch.cat(ids), model.quantizer.num_codes)}
+
+
+def fresh_speech(count: int = 500) -> dict[str, Speech]:
+    """What the models of speech are scored on: known voices, the unheard voice, people."""
+    generator = torch.Generator().manual_seed(1_000_000)
+    return {
+        "known_voices": captions_shown(count, generator),
+        "unheard_voice": captions_shown(count, generator, [sound.UNHEARD_VOICE]),
+        "people": people_shown("test", generator),
+    }
+
+
+def _judge_speech() -> nn.Module:
+    encoder = Encoder(channels=sound.BANDS, width=128, dim=128, sides=1)
+    return nn.Sequential(encoder, nn.ReLU(), nn.Dropout(), nn.Linear(128, len(SPOKEN)))  # (B, frames / 4, words + 1)
+
+
+def _mels_and_words(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    shown = speech(16_000, generator)
+    return shown.mels.to(device), SPOKEN.encode(shown.sentences, 7).to(device)
+
+
+def _loss_of_recogniser(
+    model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator
+) -> dict[str, Tensor]:
+    mels, text = batch
+    noisy = mels + 0.05 * torch.randn(mels.shape, generator=generator).to(mels)
+    log_p = model(noisy).log_softmax(-1).transpose(0, 1)  # (frames / 4, B, words + 1)
+    frames = torch.full((len(mels),), len(log_p))
+    return {"loss": F.ctc_loss(log_p, text, frames, (text > 0).sum(1).cpu())}
+
+
+def listen(judge: nn.Module, mels: Tensor) -> list[str]:
+    """What the judge of speech hears in spectrograms (B, bands, frames): each frame's likeliest word, runs as one."""
+    frames = torch.cat([judge(part).argmax(-1) for part in mels.split(500)])  # (B, frames / 4)
+    heard = (row[row > 0] for row in (frame.unique_consecutive() for frame in frames))
+    return [" ".join(SPOKEN.symbols[k] for k in row) for row in heard]
+
+
+@torch.no_grad()
+def score_judge_speech(model: nn.Module, device: torch.device) -> dict[str, float]:
+    """The share of words that are misheard, on fresh sounds."""
+    return {
+        f"word_error_{name}": word_error(fresh.sentences, listen(model, fresh.mels.to(device)))
+        for name, fresh in fresh_speech().items()
+    }
+
+
+def word_error(said: Sequence[str], heard: Sequence[str]) -> float:
+    """Words to insert, leave out or replace, for each word that was said."""
+    pairs = [(one.split(), other.split()) for one, other in zip(said, heard, strict=True)]
+    return sum(edit_distance(*pair) for pair in pairs) / sum(len(words) for words, _ in pairs)
+
+
+def _joint_speech() -> DiT:
+    embedding = TokenEmbedding(SPEECH, 128, sound=load("vqvae_sound").quantizer.codebook)
+    return DiT(embedding, SPEECH.vocabulary, SPEECH.positions(128), depth=4, heads=4)
+
+
+def _speech_as_sequences(generator: torch.Generator, device: torch.device) -> Tensor:
+    parts = (speech(5000, generator) for _ in range(SPEECH_SHOWN // 5000))
+    return torch.cat([spoken_sequences(part, device) for part in parts])
+
+
+def spoken_sequences(spoken: Speech, device: torch.device) -> Tensor:
+    """Spoken sentences as sequences (B, 59): words, then the tokens of their sound."""
+    return SPEECH.pack(
+        text=SPOKEN.encode(spoken.sentences, 7).to(device), sound=tokens("vqvae_sound", spoken.mels, device)
+    )
+
+
+@torch.no_grad()
+def score_joint_speech(model: DiT, device: torch.device) -> dict[str, float]:
+    """Word errors of what is heard, of known voices, the unheard one and people; and of what is said, as the judge
+    hears it in the wave."""
+    generator, scores, fresh = torch.Generator().manual_seed(1_000_000), {}, fresh_speech()
+    for name, spoken in fresh.items():
+        x = spoken_sequences(spoken, device)
+        heard = fill_in(SPEECH, model, x, SPEECH.tokens("sound"), generator, steps=7)
+        scores[f"word_error_{name}"] = word_error(spoken.sentences, SPOKEN.decode(SPEECH.unpack(heard)["text"]))
+    sentences = fresh["known_voices"].sentences
+    said = say(model, sentences, generator, device)
+    scores["word_error_of_speech"] = word_error(
+        sentences, listen(load("judge_speech", device), mels_of(said).to(device))
+    )
+    return scores
+
+
+def say(model: DiT, sentences: Sequence[str], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Waves (B, samples) in which a joint model of speech says sentences, on the CPU."""
+    x = SPEECH.pack(text=SPOKEN.encode(sentences, 7).to(device))
+    x = fill_in(SPEECH, model, x, SPEECH.tokens("text"), generator, steps=16, scale=GUIDANCE, condition=("text",))
+    mels = load("vqvae_sound", device).decode(SPEECH.unpack(x)["sound"])
+    return torch.cat([sound.to_waves(part) for part in mels.cpu().split(50)])
+
+
+# ---------------------------------------------------------------- clips
+
+
+def pieces_of(frames: Tensor) -> Tensor:
+    """Clips (B, 3, 8, 24, 24) as four pieces each, (B, 4, 3, 4, 24, 24): the first frame as a still, both halves, and
+    the last frame as a still. A still is a picture that stays for four frames."""
+    first, last = (frame.expand(-1, -1, 4, -1, -1) for frame in (frames[:, :, :1], frames[:, :, -1:]))
+    return torch.stack([first, frames[:, :, :4], frames[:, :, 4:], last], 1)
+
+
+def _pieces_shown(generator: torch.Generator, device: torch.device) -> Tensor:
+    return pieces_of(motion.clips(8000, generator).frames).flatten(0, 1).to(device)
+
+
+def _vqvae_clips() -> VQVAE:
+    return VQVAE((3, 4, 24, 24), VectorQuantizer(num_codes=512, dim=16, decay=0.97), width=64)
+
+
+@torch.no_grad()
+def score_vqvae_clips(model: VQVAE, device: torch.device, count: int = 1000) -> dict[str, float]:
+    """PSNR, use of the codebook and share of clips that read the same after coding, on fresh clips."""
+    fresh = motion.clips(count, torch.Generator().manual_seed(1_000_000))
+    pieces = pieces_of(fresh.frames)[:, 1:3].flatten(0, 1)  # (2 · B, 3, 4, 24, 24)
+    ids = torch.cat([model.encode(part.to(device)) for part in pieces.split(500)])
+    decoded = torch.cat([model.decode(part) for part in ids.split(500)]).cpu()
+    same = (motion.read_clips(joined(decoded)) == fresh.tracks).all(1).float().mean().item()
+    used = usage(ids, model.quantizer.num_codes)
+    return {"psnr_db": psnr(decoded, pieces), "codes_used": used, "clips_read_right": same}
+
+
+def joined(halves: Tensor) -> Tensor:
+    """Halves (2 · B, 3, 4, 24, 24), one after the other, as clips (B, 3, 8, 24, 24)."""
+    return halves.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2, 3)
+
+
+def _vqvae_frames() -> VQVAE:
+    return VQVAE((3, 24, 24), VectorQuantizer(num_codes=256, dim=8, decay=0.97), width=64)
+
+
+def frames_of(clips: Tensor) -> Tensor:
+    """Clips (B, 3, 8, 24, 24) as pictures (B · 8, 3, 24, 24)."""
+    return clips.transpose(1, 2).flatten(0, 1)
+
+
+@torch.no_grad()
+def score_vqvae_frames(model: VQVAE, device: torch.device, count: int = 1000) -> dict[str, float]:
+    """The same of frames that are coded one by one."""
+    fresh = motion.clips(count, torch.Generator().manual_seed(1_000_000))
+    pictures = frames_of(fresh.frames)
+    ids = torch.cat([model.encode(part.to(device)) for part in pictures.split(1000)])
+    decoded = torch.cat([model.decode(part) for part in ids.split(1000)]).cpu()
+    read = motion.read_clips(decoded.unflatten(0, (-1, motion.FRAMES)).transpose(1, 2))
+    same = (read == fresh.tracks).all(1).float().mean().item()
+    used = usage(ids, model.quantizer.num_codes)
+    return {"psnr_db": psnr(decoded, pictures), "codes_used": used, "clips_read_right": same}
+
+
+def _joint_clips() -> DiT:
+    embedding = TokenEmbedding(FILM, 128, start=load("vqvae_clips").quantizer.codebook)  # all pieces share its ids
+    return DiT(embedding, FILM.vocabulary, FILM.positions(128), depth=4, heads=4)
+
+
+def _clips_as_sequences(generator: torch.Generator, device: torch.device) -> Tensor:
+    parts = (motion.clips(5000, generator) for _ in range(CLIPS_SHOWN // 5000))
+    return torch.cat([film(part, device) for part in parts])
+
+
+def film(clips: motion.Clips, device: torch.device) -> Tensor:
+    """Clips as sequences (B, 153): the words of their captions, then the tokens of their four pieces."""
+    text = CLIP_WORDS.encode(motion.clip_captions(clips.tracks), 9)
+    ids = tokens("vqvae_clips", pieces_of(clips.frames).flatten(0, 1), device).unflatten(0, (-1, 4))  # (B, 4, 36)
+    return FILM.pack(text=text.to(device), **dict(zip(PIECES, ids.unbind(1), strict=True)))
+
+
+def clips_in(x: Tensor, device: torch.device) -> Tensor:
+    """The clips (B, 3, 8, 24, 24) that sequences (B, 153) hold, on the CPU."""
+    parts = FILM.unpack(x)
+    halves = torch.stack([parts["first"], parts["second"]], 1).flatten(0, 1).flatten(1)  # (2 · B, 36)
+    model = load("vqvae_clips", device)
+    return joined(torch.cat([model.decode(part) for part in halves.split(500)]).cpu())
+
+
+@torch.no_grad()
+def score_joint_clips(model: DiT, device: torch.device, count: int = 500) -> dict[str, float]:
+    """The share of fresh clips that are right, by the reader: made from a first frame and words, from words, between
+    two frames, after the first half; and of captions that are true."""
+    generator = torch.Generator().manual_seed(1_000_000)
+    fresh = motion.clips(count, generator)
+    said, x = motion.clip_captions(fresh.tracks), film(fresh, device)
+    scores = {}
+    for task, given in TASKS.items():
+        known = FILM.tokens(*given)
+        made = fill_in(FILM, model, x, known, generator, steps=16, scale=GUIDANCE, condition=given)
+        tracks = motion.read_clips(clips_in(made, device))
+        right = motion.clip_true_of(said, tracks) if task == "from_words" else (tracks == fresh.tracks).all(1)
+        scores[f"{task}_right"] = right.float().mean().item()
+    captioned = fill_in(FILM, model, x, FILM.tokens(*PIECES), generator, steps=9)
+    captions = CLIP_WORDS.decode(FILM.unpack(captioned)["text"])
+    return scores | {"captions_right": motion.clip_true_of(captions, fresh.tracks).float().mean().item()}
+
+
+TASKS = {  # what is given to make a clip
+    "animated": ("text", "start"),
+    "from_words": ("text",),
+    "between": ("start", "end"),
+    "continued": ("start", "first"),
+}
+
+
 _FROM_MNIST = "the first 9,000 of MNIST's test pictures (CC BY-SA 3.0)"
+_FROM_SPEECH = f"the course's spoken words and 2,700 recordings of the {sound.LICENCE_OF_DIGITS}"
 RECIPES = {
     "vqvae_scenes": Recipe(
         about="VQ-VAE for scenes of 24 × 24 pixels: 36 tokens, 64 codes of dimension 8",
@@ -456,10 +740,67 @@ RECIPES = {
         about="one diffusion transformer for captions and pictures of scenes: 7 words and 36 tokens of vqvae_scenes",
         build=_joint,
         learns_from=_pairs_shown,
-        loss=loss_of_joint,
+        loss=loss_of_joint(LAYOUT),
         scores=score_joint,
         settings={"steps": 16_000, "lr": 2e-3, "seed": 0, "average": 0.999},
         batch=64,
+    ),
+    "vqvae_sound": Recipe(
+        about="VQ-VAE for log-mel spectrograms of speech, 4.16 s: 52 tokens, 256 codes of dimension 16",
+        build=_vqvae_sound,
+        learns_from=lambda generator, device: speech(16_000, generator).mels.to(device),
+        loss=lambda model, x, generator: model.loss(x),
+        scores=score_vqvae_sound,
+        settings={"steps": 5000, "lr": 3e-3, "seed": 0, "average": 0.995},
+        batch=32,
+        learned_from=_FROM_SPEECH,
+    ),
+    "judge_speech": Recipe(
+        about="recogniser of spoken words by their spectrogram, to judge what other models say",
+        build=_judge_speech,
+        learns_from=_mels_and_words,
+        loss=_loss_of_recogniser,
+        scores=score_judge_speech,
+        settings={"steps": 3000, "lr": 1e-3, "seed": 1, "average": 0.995},
+        batch=32,
+        learned_from=_FROM_SPEECH,
+    ),
+    "joint_clips": Recipe(
+        about="one diffusion transformer for captions and clips: 9 words and 4 pieces of 36 tokens of vqvae_clips",
+        build=_joint_clips,
+        learns_from=_clips_as_sequences,
+        loss=loss_of_joint(FILM),
+        scores=score_joint_clips,
+        settings={"steps": 12_000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        batch=32,
+    ),
+    "joint_speech": Recipe(
+        about="one diffusion transformer for words and speech: 7 words and 52 tokens of vqvae_sound",
+        build=_joint_speech,
+        learns_from=_speech_as_sequences,
+        loss=loss_of_joint(SPEECH),
+        scores=score_joint_speech,
+        settings={"steps": 8000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        batch=64,
+        learned_from=_FROM_SPEECH,
+    ),
+    "vqvae_clips": Recipe(
+        about="VQ-VAE for four frames of a clip, or a still: 36 tokens, 512 codes of dimension 16",
+        build=_vqvae_clips,
+        learns_from=_pieces_shown,
+        loss=lambda model, x, generator: model.loss(x),
+        scores=score_vqvae_clips,
+        settings={"steps": 8000, "lr": 3e-3, "seed": 0, "average": 0.995},
+        batch=32,
+    ),
+    "vqvae_frames": Recipe(
+        about="VQ-VAE for single frames of clips: 36 tokens, 256 codes of dimension 8",
+        build=_vqvae_frames,
+        learns_from=lambda generator, device: frames_of(motion.clips(6000, generator).frames).to(device),
+        loss=lambda model, x, generator: model.loss(x),
+        scores=score_vqvae_frames,
+        settings={"steps": 6000, "lr": 3e-3, "seed": 0, "average": 0.995},
+        batch=32,
     ),
 }
 

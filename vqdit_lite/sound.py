@@ -1,21 +1,27 @@
-"""Sound as a picture and back: waves to mel spectrograms in [0, 1], spectrograms to waves; words that are spoken.
+"""Sound as a picture and back: waves to mel spectrograms in [0, 1], spectrograms to waves; spoken words and digits.
 
 Numbers in brackets, such as (9.3), are those of the equations in the notebooks.
 """
 
+import hashlib
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 from torch import Tensor
+from torchvision.datasets.utils import download_and_extract_archive
 
-from vqdit_lite.data import SHIPPED
+from vqdit_lite.data import CAPTION_WORDS, DOWNLOADS, SHIPPED
 
 SAMPLE_RATE = 8000  # samples a second
 HOP, WINDOW, BANDS = 160, 512, 32  # samples from frame to frame, samples a frame looks at, mel bands
@@ -82,7 +88,7 @@ def to_waves(mels: Tensor, iterations: int = 32) -> Tensor:
         raise ValueError(f"A spectrogram is (batch, {BANDS}, frames); {tuple(mels.shape)} came.")
     window, length = torch.hann_window(WINDOW, device=mels.device), mels.shape[-1] * HOP
     magnitude = _powers(mels.clamp(0, 1)).sqrt()  # (B, bins, frames)
-    magnitude = torch.nn.functional.pad(magnitude, (0, 1))  # one frame more, as `spectrum` gives
+    magnitude = F.pad(magnitude, (0, 1))  # one frame more, as `spectrum` gives
     turns = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)).to(mels.device)
     phase, before = torch.polar(torch.ones_like(magnitude), 2 * math.pi * turns), 0
     for _ in range(iterations):
@@ -124,7 +130,7 @@ def fit_length(wave: Tensor, frames: int = FRAMES) -> Tensor:
             f"The sound lasts {len(wave) / SAMPLE_RATE:.1f} s; only the first {length / SAMPLE_RATE:.2f} s are used.",
             stacklevel=2,
         )
-    return torch.nn.functional.pad(wave[:length], (0, max(0, length - len(wave))))
+    return F.pad(wave[:length], (0, max(0, length - len(wave))))
 
 
 def read_wave(path: str | Path) -> Tensor:
@@ -185,6 +191,8 @@ def lexicon() -> tuple[dict[tuple[str, int, int], Tensor], list[str]]:
     return dict(zip(keys, waves, strict=True)), voices
 
 
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SPOKEN_WORDS = (*CAPTION_WORDS, *DIGITS)
 KNOWN_VOICES, UNHEARD_VOICE, SPEEDS = range(6), 6, 3  # the seventh voice is kept for tests
 
 
@@ -200,10 +208,9 @@ def speak(sentences: Sequence[str], generator: torch.Generator, voices: Sequence
     torch.Size([1, 33280])
     """
     words, _ = lexicon()
-    unknown = {word for sentence in sentences for word in sentence.split()} - {word for word, _, _ in words}
+    unknown = {word for sentence in sentences for word in sentence.split()} - set(SPOKEN_WORDS)
     if unknown:
-        known = ", ".join(dict.fromkeys(word for word, _, _ in words))
-        raise ValueError(f"Nobody has spoken {', '.join(sorted(unknown))}; spoken words are: {known}.")
+        raise ValueError(f"Nobody has spoken {', '.join(sorted(unknown))}; spoken are: {', '.join(SPOKEN_WORDS)}.")
     voice = torch.randint(len(voices), (len(sentences),), generator=generator).tolist()
     speed = torch.randint(SPEEDS, (len(sentences),), generator=generator).tolist()
     spoken = [
@@ -229,3 +236,74 @@ def arrange(spoken: Sequence[Sequence[Tensor]], generator: torch.Generator) -> T
     loudness = 10 ** (0.4 * torch.rand(len(waves), 1, generator=generator) - 0.2)  # 4 decibels up or down
     noise = 0.003 * torch.rand(len(waves), 1, generator=generator) * torch.randn(waves.shape, generator=generator)
     return loudness * waves + noise
+
+
+def vary(wave: Tensor, generator: torch.Generator) -> Tensor:
+    """A wave (samples,) up to 12 % faster and higher, or slower and lower, by chance."""
+    rate = 0.88 + 0.24 * torch.rand((), generator=generator).item()
+    return F.interpolate(wave[None, None], scale_factor=rate, mode="linear")[0, 0]
+
+
+# ---------------------------------------------------------------- digits that people spoke
+
+_RELEASE = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
+_SHA256 = "ddb17656a0bca4c5ddace082be188ca630516dc2ef1110afe3c4e9cc71173de4"  # of all recordings, by name
+LICENCE_OF_DIGITS = "Free Spoken Digit Dataset, by Zohar Jackson and others, CC BY-SA 4.0"
+
+
+class Recordings(NamedTuple):
+    """Digits that people spoke, all equally loud."""
+
+    waves: list[Tensor]  # each (samples,)
+    labels: Tensor  # (N,) the digit, 0 … 9
+    speakers: list[str]
+
+
+def spoken_digits(split: str) -> Recordings:
+    """Real recordings of the ten digits by six people, under the licence `LICENCE_OF_DIGITS`.
+
+    Args:
+        split: "sample" for 60 that ship with the course, the first of each person and digit. "test" for recordings 0
+            to 4 of each (300), as is the custom, or "train" for the other 45 (2,700): these are looked for in
+            free-spoken-digits/recordings below VQDIT_DATA, then below the folder for downloads, else downloaded once.
+
+    Raises:
+        FileNotFoundError: they are neither on disk nor to be had from the network.
+        ValueError: they are not what was released; the message says where.
+    """
+    if split not in ("sample", "train", "test"):
+        raise ValueError(f'split must be "sample", "train" or "test"; it is {split!r}.')
+    if split == "sample":
+        with np.load(SHIPPED / "speech" / "digits.npz") as file:
+            waves = from_mu_law(torch.from_numpy(file["sound"])).split(file["lengths"].tolist())
+            return Recordings(list(waves), torch.from_numpy(file["labels"]), file["speakers"].tolist())
+    files = sorted(_recordings().glob("*.wav"), key=lambda file: file.name)
+    named = [file.stem.split("_") for file in files]  # digit, speaker, number
+    kept = [k for k, (_, _, number) in enumerate(named) if (int(number) < 5) == (split == "test")]
+    waves = [torch.from_numpy(wavfile.read(files[k])[1].astype(np.float32)) for k in kept]
+    loud = [wave * LOUDNESS / wave.square().mean().sqrt() for wave in waves]
+    return Recordings(loud, torch.tensor([int(named[k][0]) for k in kept]), [named[k][1] for k in kept])
+
+
+@cache
+def _recordings() -> Path:
+    """The folder of the recordings, checked."""
+    roots = [Path(os.environ["VQDIT_DATA"])] if os.environ.get("VQDIT_DATA") else []
+    places = [root / "free-spoken-digits" / "recordings" for root in (*roots, DOWNLOADS)]
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None:
+        try:
+            download_and_extract_archive(_RELEASE, str(DOWNLOADS), filename="free-spoken-digits.zip")
+        except (OSError, RuntimeError, HTTPException) as error:
+            raise FileNotFoundError(
+                f"The spoken digits are in none of these folders: {', '.join(map(str, places))}; and the download "
+                f"failed ({error}). Put the recordings into one of them, or name the folder above in VQDIT_DATA."
+            ) from error
+        places[-1].parent.mkdir(parents=True, exist_ok=True)
+        (DOWNLOADS / "free-spoken-digit-dataset-1.0.10" / "recordings").rename(folder := places[-1])
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.wav"), key=lambda file: file.name):
+        digest.update(file.read_bytes())
+    if digest.hexdigest() != _SHA256:
+        raise ValueError(f"{folder} does not hold the 3,000 recordings of the release: remove it and fetch it again.")
+    return folder

@@ -307,7 +307,7 @@ def test_labels_of_pictures_that_are_no_scenes_are_refused(shape):
 def disk(tmp_path, monkeypatch):
     """An empty VQDIT_DATA, an empty folder for downloads, and no network."""
     refuse_downloads(monkeypatch, RuntimeError("no network\nat all"))
-    monkeypatch.setattr(data, "_DOWNLOADS", tmp_path / "downloads")
+    monkeypatch.setattr(data, "DOWNLOADS", tmp_path / "downloads")
     monkeypatch.setenv("VQDIT_DATA", str(tmp_path / "sets"))
     return tmp_path
 
