@@ -27,6 +27,7 @@ MOVES = {"moves left": (0, -1), "moves right": (0, 1), "moves up": (-1, 0), "mov
 ACTIONS = (*MOVES, "grows", "shrinks", "turns", *(f"becomes {colour}" for colour in COLOURS))
 CLIP_WORDS = tuple(dict.fromkeys([*CAPTION_WORDS, "below", *" ".join(ACTIONS).split()]))
 _TOLERANCE = 0.25  # share of an object's contrast by which a frame may miss it
+_DOUBT = 0.5  # a frame may lie up to three quarters of the way to another drawing
 
 
 class Clips(NamedTuple):
@@ -87,6 +88,9 @@ def draw_clips(tracks: Tensor) -> Tensor:
     """Clips (B, 3, 8, 24, 24) of what is described by tracks (B, 5)."""
     if tracks.ndim != 2 or tracks.shape[1] != 5 or tracks.is_floating_point():
         raise ValueError(f"tracks are whole numbers (batch, 5); {tracks.dtype} of shape {tuple(tracks.shape)} came.")
+    known = (tracks[:, None, :3] == _possible()).all(2).any(1)  # (B,)
+    if not known.all() or tracks[:, 3:].min() < 0 or (tracks[:, 3:] > torch.tensor([NUM_OBJECTS, 8])).any():
+        raise ValueError("Tracks name an object, place and action that is possible, and an object and place that stay.")
     return _over(_over(BACKGROUND[:, None, None, None], *_acting(tracks[:, :3])), *_staying(tracks[:, 3:]))
 
 
@@ -101,7 +105,7 @@ def _acting(tracks: Tensor) -> tuple[Tensor, Tensor]:
     shape, colour, size = attributes(kind)
     done = torch.linspace(0, 1, FRAMES)  # share of the action
     start, end = _middle(place), _middle(targets(tracks))  # (B, 2)
-    middle = torch.lerp(start[:, None], end[:, None], done[:, None])  # (B, 8, 2)
+    middle = start[:, None] + ((end - start)[:, None] * done[:, None]).round()  # (B, 8, 2) in whole pixels
     resized = (action == ACTIONS.index("grows")) | (action == ACTIONS.index("shrinks"))
     radius = torch.lerp(RADIUS[size][:, None], RADIUS[size ^ resized.long()][:, None], done)  # (B, 8)
     angle = torch.pi / 3 * done * (action == ACTIONS.index("turns"))[:, None]  # (B, 8) a sixth of a turn
@@ -154,6 +158,8 @@ def _caption(kind: int, place: int, action: int, other: int, there: int) -> str:
 
 def clip_true_of(sentences: Sequence[str], tracks: Tensor) -> Tensor:
     """Which sentences are true of their clips, word for word, tracks (B, 5): (B,) true or false."""
+    if len(sentences) != len(tracks):
+        raise ValueError(f"It takes one sentence for each clip; {len(sentences)} and {len(tracks)} came.")
     pairs = zip(clip_captions(tracks), sentences, strict=True)
     return torch.tensor([said == sentence != "" for said, sentence in pairs], dtype=torch.bool)
 
@@ -170,7 +176,8 @@ def read_clips(frames: Tensor) -> Tensor:
     """What clips (B, 3, 8, 24, 24) show, read from the pixels alone: tracks (B, 5), zeros where that is no such clip.
 
     Clips are compared with drawings of everything that can happen; the most similar one wins. Then every frame is
-    looked at: each object must be there, close to its drawing, and nothing else. No network takes part.
+    looked at: each object must be there, closer to its drawing than to those of other shapes, colours and times, and
+    nothing else. No network takes part.
     """
     if frames.ndim != 5 or frames.shape[1:] != (3, FRAMES, SIDE, SIDE) or len(frames) == 0:
         raise ValueError(f"read_clips needs clips of shape (batch, 3, 8, 24, 24); the shape is {tuple(frames.shape)}.")
@@ -186,22 +193,55 @@ def _read(frames: Tensor) -> Tensor:
     best, kind = gain_staying.max(-1)  # (B, 9) at each place
     busy = torch.zeros(len(possible), 9).scatter_(1, torch.stack([possible[:, 1], targets(possible)], 1), torch.inf)
     other, place = (best[:, None] - busy).max(-1)  # (B, T) beside each that acts
-    chosen = (gain + other.clamp(min=0)).argmax(1, keepdim=True)  # (B, 1)
+    total, chosen = (gain + other.clamp(min=0)).max(1, keepdim=True)  # (B, 1)
     place, there = place.gather(1, chosen), other.gather(1, chosen) > 0
     second = torch.cat([kind.gather(1, place) + 1, place], 1).where(there, 0)
     tracks = torch.cat([possible[chosen[:, 0]], second], 1)
-    return tracks.where(_fits(frames, tracks)[:, None], 0)
+    idle = best.topk(2).values.clamp(min=0).sum(1, keepdim=True)  # the same if nothing acts
+    return tracks.where((total > idle) & _fits(frames, tracks)[:, None], 0)
 
 
 def _fits(frames: Tensor, tracks: Tensor) -> Tensor:
-    """Whether each object is in every frame, close to its drawing, and nothing else is: (B,)."""
-    error, beside = (frames - draw_clips(tracks)).square().sum(1, keepdim=True), 1.0  # (B, 1, 8, 24, 24)
-    fits, parts = [], (_acting(tracks[:, :3]), _staying(tracks[:, 3:]))
-    for colour, inside in parts:
-        contrast = (inside * (colour - BACKGROUND[:, None, None, None])).square().sum((1, 3, 4))  # (B, 8)
-        there, beside = (inside > 0).float(), beside * (inside == 0)
-        fits.append((error * there).sum((1, 3, 4)) <= _TOLERANCE * contrast)
+    """Whether every frame shows what the tracks say, and nothing else: (B,)."""
+    own, beside = draw_clips(tracks), torch.ones(len(frames), 1, FRAMES, SIDE, SIDE)
+    fits = [_in_order(frames, own)]
+    for paint, track in ((_acting, tracks[:, :3]), (_staying, tracks[:, 3:])):
+        alike, *others = (_over(BACKGROUND[:, None, None, None], *paint(look)) for look in _looking_otherwise(track))
+        for other in others:
+            gap = _energy(alike - other)  # (B, 8)
+            fits.append(
+                _energy((frames - alike) * (alike != other)) - _energy((frames - other) * (alike != other))
+                <= _DOUBT * gap + 1e-4
+            )
+        where = (alike != BACKGROUND[:, None, None, None]).any(1, keepdim=True)
+        contrast = _energy(alike - BACKGROUND[:, None, None, None])
+        fits.append(_energy((frames - own) * where) <= _TOLERANCE * contrast + 1e-4)
+        beside = beside * ~where
     faintest = _templates()[1].square().sum(1).min() / FRAMES  # the contrast of the object that is seen least
-    near = CELL**2 * F.avg_pool2d((error * beside).flatten(0, 2), CELL, stride=CELL // 2)  # (B · 8, 5, 5)
-    fits.append(near.amax((1, 2)).unflatten(0, (-1, FRAMES)) <= _TOLERANCE * faintest)
+    error = ((frames - own).square().sum(1, keepdim=True) * beside).flatten(0, 2)  # (B · 8, 24, 24)
+    near = CELL**2 * F.avg_pool2d(error[:, None], CELL, stride=CELL // 2).amax((1, 2, 3))  # (B · 8,)
+    fits.append(near.unflatten(0, (-1, FRAMES)) <= _TOLERANCE * faintest)
     return torch.stack(fits).all(0).all(1)
+
+
+def _energy(clips: Tensor) -> Tensor:
+    """Sums of squares of each frame, (B, 8)."""
+    return clips.square().sum((1, 3, 4))
+
+
+def _in_order(frames: Tensor, own: Tensor) -> Tensor:
+    """Whether no frame is more like the drawing of one three or more frames before or after: (B, 8)."""
+    x, drawn = (clip.transpose(1, 2).flatten(2) for clip in (frames, own))  # (B, 8, pixels)
+    gaps, apart = torch.cdist(x, drawn).square(), torch.cdist(drawn, drawn).square()  # (B, 8, 8)
+    number = torch.arange(FRAMES)
+    near = (number[:, None] - number).abs() < 3
+    return ((gaps.diagonal(dim1=1, dim2=2)[..., None] - gaps <= _DOUBT * apart) | near).all(2)
+
+
+def _looking_otherwise(track: Tensor) -> list[Tensor]:
+    """Tracks (B, 2 or 3), and the same of the eleven other shapes and colours; none stays none."""
+    kind = track[:, 0]
+    look, size = (kind - 1) // 2, (kind - 1) % 2
+    looks = [(look + step) % (NUM_OBJECTS // 2) for step in range(NUM_OBJECTS // 2)]
+    kinds = [(1 + 2 * other + size).where(kind > 0, 0) for other in looks]
+    return [torch.cat([other[:, None], track[:, 1:]], 1) for other in kinds]

@@ -9,13 +9,16 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 import torchvision
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from vqdit_lite.quantize import nearest_code
+from vqdit_lite.sound import BANDS, HOP, SAMPLE_RATE, log_mel, write_wave
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; they differ in brightness as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#F0E442")
@@ -42,9 +45,13 @@ def figure(columns: int = 1, rows: int = 1, size: tuple[float, float] = (4.5, 3.
 
 def show(fig: Figure, text: str) -> None:
     """Show a finished figure, and under it the line of text that says what to see."""
-    picture = base64.b64encode(_png(fig)).decode()
-    display({"image/png": picture, "text/plain": text}, metadata={"image/png": {"alt": text}}, raw=True)
+    _display_png(_png(fig), text)
     print(textwrap.fill(f"What to see: {text}", 90))
+
+
+def _display_png(content: bytes, text: str) -> None:
+    picture = base64.b64encode(content).decode()
+    display({"image/png": picture, "text/plain": text}, metadata={"image/png": {"alt": text}}, raw=True)
 
 
 def _png(fig: Figure) -> bytes:
@@ -69,6 +76,56 @@ def pictures(rows: dict[str, Tensor], text: str) -> None:
     for axis, (title, batch) in zip(axes, rows.items(), strict=True):
         draw_pictures(axis, batch, title, columns=len(batch))
     show(fig, text)
+
+
+def film(clips: Sequence[Tensor]) -> bytes:
+    """Clips (3, F, H, W) that play side by side, for ever, as an animated PNG; the last frame stays a while."""
+    tiles = torch.stack([clip.detach().cpu() for clip in clips]).permute(2, 0, 1, 3, 4)  # (F, B, 3, H, W)
+    large = tiles.repeat_interleave(5, 3).repeat_interleave(5, 4)  # (F, B, 3, 5 · H, 5 · W)
+    grids = [torchvision.utils.make_grid(now.clamp(0, 1), len(clips), padding=6, pad_value=1) for now in large]
+    first, *rest = [Image.fromarray((255 * grid).byte().permute(1, 2, 0).numpy()) for grid in grids]
+    content, times = io.BytesIO(), [150] * len(rest) + [900]  # milliseconds
+    first.save(content, format="PNG", save_all=True, append_images=rest, duration=times, loop=0, optimize=True)
+    return content.getvalue()
+
+
+def clips(rows: dict[str, Tensor], text: str) -> None:
+    """Show clips (3, F, H, W) that play side by side, and under them each as a strip of its frames, by its title."""
+    _display_png(film(list(rows.values())), f"Clips that play: {', '.join(rows)}.")
+    pictures({title: clip.transpose(0, 1) for title, clip in rows.items()}, text)
+
+
+def draw_sound(axis: Axes, wave: Tensor, title: str) -> None:
+    """Draw the log-mel spectrogram of a wave (samples,) over its seconds."""
+    wave = F.pad(wave.detach().cpu(), (0, -len(wave) % HOP))
+    extent = (0, len(wave) / SAMPLE_RATE, 0, BANDS)
+    axis.imshow(log_mel(wave[None])[0], origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1, extent=extent)
+    axis.set_title(title, loc="left")
+    axis.set(xlabel="seconds", ylabel="mel band")
+    axis.grid(False)
+
+
+def sounds(waves: dict[str, Tensor], text: str, columns: int = 2) -> None:
+    """Show waves (samples,) as spectrograms, by their titles, and under them a player for each."""
+    fig, axes = figure(min(columns, len(waves)), -(-len(waves) // columns), size=(10 / min(columns, len(waves)), 2.1))
+    for axis, (title, wave) in zip(axes, waves.items(), strict=False):
+        draw_sound(axis, wave, title)
+    for axis in axes[len(waves) :]:
+        axis.axis("off")
+    show(fig, text)
+    players(waves)
+
+
+def players(waves: dict[str, Tensor]) -> None:
+    """Show a player for each wave (samples,). They need a running kernel, so a page without one does not hold them."""
+    rows = [ipywidgets.HBox([_player(wave), ipywidgets.Label(title)]) for title, wave in waves.items()]
+    display(ipywidgets.VBox(rows), exclude=["text/plain"])
+
+
+def _player(wave: Tensor) -> ipywidgets.Audio:
+    content = io.BytesIO()
+    write_wave(content, wave)
+    return ipywidgets.Audio(value=content.getvalue(), format="wav", autoplay=False, loop=False)
 
 
 def draw_cells(axis: Axes, codebook: Tensor, extent: float = 2.4) -> None:
@@ -98,18 +155,23 @@ def draw_tokens(axis: Axes, ids: Tensor, num_codes: int, title: str) -> None:
     axis.axis("off")
 
 
-def explorer(draw: Callable[..., Figure], text: str, **controls: ipywidgets.Widget) -> None:
+def explorer(draw: Callable[..., Figure | bytes | tuple], text: str, **controls: ipywidgets.Widget) -> None:
     """Show sliders (or other controls) above a figure that follows them.
 
     Args:
-        draw: called as draw(name=value, …) with the value of each control; returns a figure.
+        draw: called as draw(name=value, …) with the value of each control; returns a figure, a PNG file's
+            bytes, or one of them and a wave to play.
         text: what to do and what to see.
         controls: ipywidgets by the names that `draw` expects.
     """
     picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
+    below = ipywidgets.VBox()
 
     def refresh(_=None):
-        picture.value = _png(draw(**{name: control.value for name, control in controls.items()}))
+        drawn = draw(**{name: control.value for name, control in controls.items()})
+        shown, *waves = drawn if isinstance(drawn, tuple) else (drawn,)
+        picture.value = shown if isinstance(shown, bytes) else _png(shown)
+        below.children = [_player(wave) for wave in waves]
 
     for name, control in controls.items():
         control.description = control.description or name
@@ -117,7 +179,7 @@ def explorer(draw: Callable[..., Figure], text: str, **controls: ipywidgets.Widg
         control.observe(refresh, names="value")
     refresh()
     # Shown as a widget only: a page without a kernel has no use for its text form.
-    display(ipywidgets.VBox([*controls.values(), picture]), exclude=["text/plain"])
+    display(ipywidgets.VBox([*controls.values(), picture, below]), exclude=["text/plain"])
     print(textwrap.fill(f"Try it: {text}", 90))
 
 

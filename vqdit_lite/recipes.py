@@ -44,7 +44,7 @@ SPEECH_SHOWN = 60_000  # spoken sentences
 CLIP_WORDS = Tokenizer(motion.CLIP_WORDS)
 PIECES = ("start", "first", "second", "end")  # a still, four frames, four frames, a still
 FILM = Layout(
-    Segment("text", len(CLIP_WORDS), (9,)), *(Segment(piece, 512, (6, 6), alphabet="codes") for piece in PIECES)
+    Segment("text", len(CLIP_WORDS), (9,)), *(Segment(piece, 1024, (6, 6), alphabet="codes") for piece in PIECES)
 )
 CLIPS_SHOWN = 60_000
 
@@ -275,7 +275,7 @@ def _loss_of_masked(diffusion: MaskedDiffusion) -> Callable:
     return loss
 
 
-def _masked(layout: Layout) -> MaskedDiffusion:
+def diffusion_of(layout: Layout) -> MaskedDiffusion:
     return MaskedDiffusion(linear(), layout.mask_id, "bounded")
 
 
@@ -284,7 +284,7 @@ def loss_of_joint(layout: Layout) -> Callable:
 
     def loss(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         t = layout.times(len(x0), generator)
-        return _masked(layout).loss(layout.denoiser(model), x0, generator, t=t)
+        return diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t)
 
     return loss
 
@@ -332,7 +332,9 @@ def fill_in(
     """
     denoiser = guided(layout.denoiser(model), layout.denoiser(model, hide=condition), scale)
     times = time_grid(steps, "cosine")
-    *_, x = _masked(layout).sample(denoiser, x, times, "confidence", generator=generator, frozen=frozen, randomness=1.0)
+    *_, x = diffusion_of(layout).sample(
+        denoiser, x, times, "confidence", generator=generator, frozen=frozen, randomness=1.0
+    )
     return x
 
 
@@ -346,7 +348,7 @@ def log_likelihoods(model: DiT, x: Tensor, given: str, draws: int) -> Tensor:
     for row in x:
         paired = row.where(frozen, x)  # (B, 43)
         shared = torch.Generator().manual_seed(0)
-        columns.append(-_masked(LAYOUT).nelbo(LAYOUT.denoiser(model), paired, shared, draws, frozen=frozen))
+        columns.append(-diffusion_of(LAYOUT).nelbo(LAYOUT.denoiser(model), paired, shared, draws, frozen=frozen))
     return torch.stack(columns, 1)
 
 
@@ -558,11 +560,13 @@ def pieces_of(frames: Tensor) -> Tensor:
 
 
 def _pieces_shown(generator: torch.Generator, device: torch.device) -> Tensor:
-    return pieces_of(motion.clips(8000, generator).frames).flatten(0, 1).to(device)
+    pieces = pieces_of(motion.clips(10_000, generator).frames)  # (B, 4, 3, 4, 24, 24)
+    halves, stills = pieces[:, 1:3], pieces[::4, ::3]  # one still to four halves
+    return torch.cat([halves.flatten(0, 1), stills.flatten(0, 1)]).to(device)
 
 
 def _vqvae_clips() -> VQVAE:
-    return VQVAE((3, 4, 24, 24), VectorQuantizer(num_codes=512, dim=16, decay=0.97), width=64)
+    return VQVAE((3, 4, 24, 24), VectorQuantizer(num_codes=1024, dim=16, decay=0.97), width=64)
 
 
 @torch.no_grad()
@@ -780,17 +784,17 @@ RECIPES = {
         learns_from=_speech_as_sequences,
         loss=loss_of_joint(SPEECH),
         scores=score_joint_speech,
-        settings={"steps": 8000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        settings={"steps": 5000, "lr": 2e-3, "seed": 0, "average": 0.999},
         batch=64,
         learned_from=_FROM_SPEECH,
     ),
     "vqvae_clips": Recipe(
-        about="VQ-VAE for four frames of a clip, or a still: 36 tokens, 512 codes of dimension 16",
+        about="VQ-VAE for four frames of a clip, or a still: 36 tokens, 1,024 codes of dimension 16",
         build=_vqvae_clips,
         learns_from=_pieces_shown,
         loss=lambda model, x, generator: model.loss(x),
         scores=score_vqvae_clips,
-        settings={"steps": 8000, "lr": 3e-3, "seed": 0, "average": 0.995},
+        settings={"steps": 9000, "lr": 3e-3, "seed": 0, "average": 0.995},
         batch=32,
     ),
     "vqvae_frames": Recipe(

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -163,6 +164,13 @@ def read_wave(path: str | Path) -> Tensor:
     return torch.from_numpy(wave).float()
 
 
+def write_wave(file: str | Path | BinaryIO, wave: Tensor) -> None:
+    """A wave (samples,) as a WAV file of 16 bits, cut to [-1, 1]; the inverse of `read_wave`."""
+    if wave.ndim != 1 or len(wave) == 0:
+        raise ValueError(f"A file holds one wave (samples,); the shape is {tuple(wave.shape)}.")
+    wavfile.write(file, SAMPLE_RATE, (wave.detach().cpu().clamp(-1, 1) * 32767).round().to(torch.int16).numpy())
+
+
 # ---------------------------------------------------------------- spoken words
 
 
@@ -239,7 +247,7 @@ def arrange(spoken: Sequence[Sequence[Tensor]], generator: torch.Generator) -> T
 
 
 def vary(wave: Tensor, generator: torch.Generator) -> Tensor:
-    """A wave (samples,) up to 12 % faster and higher, or slower and lower, by chance."""
+    """A wave (samples,) up to 12 % longer and lower, or shorter and higher, by chance."""
     rate = 0.88 + 0.24 * torch.rand((), generator=generator).item()
     return F.interpolate(wave[None, None], scale_factor=rate, mode="linear")[0, 0]
 
@@ -292,9 +300,11 @@ def _recordings() -> Path:
     places = [root / "free-spoken-digits" / "recordings" for root in (*roots, DOWNLOADS)]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
+        archive = DOWNLOADS / "free-spoken-digits.zip"
+        archive.unlink(missing_ok=True)  # what is left of a download that broke off
         try:
-            download_and_extract_archive(_RELEASE, str(DOWNLOADS), filename="free-spoken-digits.zip")
-        except (OSError, RuntimeError, HTTPException) as error:
+            download_and_extract_archive(_RELEASE, str(DOWNLOADS), filename=archive.name)
+        except (OSError, RuntimeError, HTTPException, BadZipFile) as error:
             raise FileNotFoundError(
                 f"The spoken digits are in none of these folders: {', '.join(map(str, places))}; and the download "
                 f"failed ({error}). Put the recordings into one of them, or name the folder above in VQDIT_DATA."

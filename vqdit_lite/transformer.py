@@ -243,7 +243,8 @@ class SpaceTimeBlock(nn.Module):
             raise ValueError(f"{x.shape[1]} tokens do not make {self.frames} frames of equal size.")
         parts = self._split(x)
         if condition.shape[1] == 1:
-            conditions = condition.repeat_interleave(len(parts) // len(x), dim=0)  # (B · F or B · S, 1, width)
+            count = self.frames if self.along == "space" else x.shape[1] // self.frames
+            conditions = condition.repeat_interleave(count, dim=0)  # (B · F or B · S, 1, width)
         else:
             conditions = self._split(condition)
         return self._join(self.block(parts, conditions, angles), len(x))

@@ -18,9 +18,8 @@ def seconds_for_sixteen(model, vqvae, x):
     for seed in range(5):
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(seed)
-        drawn = recipes.fill_in(
-            model, x[:16], recipes.LAYOUT.tokens("text"), generator, 16, recipes.GUIDANCE, ("text",)
-        )
+        words = recipes.LAYOUT.tokens("text")
+        drawn = recipes.fill_in(recipes.LAYOUT, model, x[:16], words, generator, 16, recipes.GUIDANCE, ("text",))
         vqvae.decode(recipes.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
         taken.append(time.perf_counter() - start)
     return sorted(taken)[2]
@@ -41,7 +40,7 @@ def main():
         recall = {}
         for group in groups:
             given_words = recipes.log_likelihoods(model, group, "text", draws=16)  # row: picture, column: words
-            alone = -recipes.MASKED_PAIRS.nelbo(
+            alone = -recipes.diffusion_of(recipes.LAYOUT).nelbo(
                 recipes.LAYOUT.denoiser(model, hide=("text",)),
                 group,
                 torch.Generator().manual_seed(0),

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 import re
 
@@ -47,10 +48,27 @@ def anything(layout: Layout, seed: int = 0):
 
 @st.composite
 def layouts(draw):
+    """One to four segments, some of which may share an alphabet, and so have as many ids."""
     shapes = st.one_of(st.tuples(st.integers(1, 6)), st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    count = draw(st.integers(1, 3))
-    names = draw(st.permutations(["text", "picture", "sound"]))[:count]
-    return Layout(*(Segment(name, draw(st.integers(1, 9)), draw(shapes)) for name in names))
+    count = draw(st.integers(1, 4))
+    names = draw(st.permutations(["text", "picture", "sound", "film"]))[:count]
+    shared = {alphabet: draw(st.integers(1, 9)) for alphabet in ("letters", "codes")}
+    segments = []
+    for name in names:
+        alphabet = draw(st.sampled_from(["", "", *shared]))
+        segments.append(Segment(name, shared.get(alphabet) or draw(st.integers(1, 9)), draw(shapes), alphabet))
+    return Layout(*segments)
+
+
+def ids_of(layout: Layout) -> dict[str, list[int]]:
+    """All ids that each segment can have, found by packing."""
+    found = {}
+    for name, segment in layout.segments.items():
+        every = torch.arange(segment.vocabulary)[:, None].expand(-1, math.prod(segment.shape))
+        x = layout.pack(**{name: every})[:, layout.tokens(name)]
+        assert (x == x[:, :1]).all()
+        found[name] = x[:, 0].tolist()
+    return found
 
 
 # ---------------------------------------------------------------- one sequence from many parts
@@ -94,12 +112,16 @@ def test_single_hidden_tokens_come_back_as_minus_one(layout, seed):
 
 @many_cases
 @given(layouts())
-def test_segments_share_neither_ids_nor_tokens(layout):
-    used = []
-    for name, segment in layout.segments.items():
-        ids = torch.arange(segment.vocabulary)[:, None].expand(-1, math.prod(segment.shape))
-        x = layout.pack(**{name: ids})
-        used += sorted(set(x[x != layout.mask_id].tolist()))
+def test_segments_share_ids_if_and_only_if_they_share_an_alphabet(layout):
+    found, used = ids_of(layout), []
+    for (one, ids), (other, others) in itertools.combinations(found.items(), 2):
+        alphabets = layout.segments[one].alphabet, layout.segments[other].alphabet
+        if alphabets[0] and alphabets[0] == alphabets[1]:
+            assert ids == others
+        else:
+            assert not set(ids) & set(others)
+    for ids in found.values():
+        used += ids if ids[0] not in used else []
     assert used == list(range(layout.vocabulary))  # each once, in the order of the segments
     assert layout.mask_id == layout.vocabulary
     assert torch.stack([layout.tokens(name) for name in layout.segments]).sum(0).eq(1).all()
@@ -130,6 +152,51 @@ def test_whole_numbers_of_every_kind_can_be_packed(kind):
     layout = Layout(Segment("text", 300, (1,)), Segment("picture", 256, (1,)))
     x = layout.pack(picture=torch.tensor([[100], [200]], dtype=kind))
     assert x.tolist() == [[556, 400], [556, 500]]
+
+
+FILM = Layout(
+    TEXT, Segment("first", 7, (2, 3), "picture codes"), SOUND, Segment("second", 7, (4,), "picture codes")
+)  # ids 0 … 4, 5 … 11, 12 … 13, and 5 … 11 again
+
+
+def test_segments_that_share_an_alphabet_count_once():
+    assert (FILM.vocabulary, FILM.mask_id, FILM.length) == (14, 14, 17)
+    x = FILM.pack(
+        first=torch.full((1, 2, 3), 6), second=torch.tensor([[0, 1, 2, 6]]), sound=torch.tensor([[0, 1, 0, 1]])
+    )
+    assert x[0].tolist() == [14] * 3 + [11] * 6 + [12, 13, 12, 13] + [5, 6, 7, 11]
+    assert FILM.modality.tolist() == [0] * 3 + [1] * 6 + [2] * 4 + [3] * 4  # yet they are different segments
+    moved = x.clone()
+    moved[:, FILM.tokens("second")] = x[:, FILM.tokens("first")][:, :4]
+    assert FILM.unpack(moved)["second"].tolist() == [[6] * 4]
+    moved[:, FILM.tokens("second")] = 12  # an id of the sound
+    with pytest.raises(ValueError, match="part of second holds ids of another segment"):
+        FILM.unpack(moved)
+
+
+def test_an_alphabet_of_its_own_changes_nothing():
+    plain, named = LAYOUT, Layout(*(part._replace(alphabet=f"that of {part.name}") for part in (TEXT, PICTURE, SOUND)))
+    parts, model = random_parts(plain, 4), anything(plain)
+    x = plain.pack(**parts)
+    assert torch.equal(named.pack(**parts), x)
+    assert torch.equal(named.denoiser(model)(x, torch.ones(4)), plain.denoiser(model)(x, torch.ones(4)))
+    assert ids_of(plain) == {"text": [*range(5)], "picture": [*range(5, 12)], "sound": [12, 13]} == ids_of(named)
+
+
+def test_a_denoiser_allows_shared_ids_in_each_segment_that_shares_them_and_no_others():
+    x, model = torch.full((2, 17), FILM.mask_id), anything(FILM)
+    ours, theirs = FILM.denoiser(model)(x, torch.ones(2)), model(x, torch.ones(2))
+    allowed = {"text": range(5), "first": range(5, 12), "sound": range(12, 14), "second": range(5, 12)}
+    for name, ids in allowed.items():
+        mine, others = list(ids), [i for i in range(14) if i not in ids]
+        places = FILM.tokens(name)
+        assert torch.equal(ours[:, places][..., mine], theirs[:, places][..., mine])
+        assert not ours.softmax(-1)[:, places][..., others].any()
+
+
+def test_an_alphabet_of_two_sizes_is_refused():
+    with pytest.raises(ValueError, match="first and second share an alphabet, but not its size"):
+        Layout(Segment("first", 7, (2,), "codes"), TEXT, Segment("second", 8, (2,), "codes"))
 
 
 # ---------------------------------------------------------------- times for training
@@ -195,7 +262,9 @@ def test_ids_of_other_segments_have_no_chance_even_under_guidance(layout, scale,
     model, first = anything(layout, seed), next(iter(layout.segments))
     x = layout.pack(**random_parts(layout, 4, seed))
     x = x.masked_fill(torch.rand(x.shape, generator=generator(seed)) < 0.5, layout.mask_id)
-    foreign = owners(layout) != layout.modality[:, None]
+    foreign = torch.ones(layout.length, layout.vocabulary, dtype=torch.bool)
+    for name, ids in ids_of(layout).items():
+        foreign[layout.tokens(name)] = foreign[layout.tokens(name)].index_fill(1, torch.tensor(ids), False)
     denoiser = guided(layout.denoiser(model), layout.denoiser(model, hide=(first,)), scale, ramp=ramp)
     for t in (1.0, 0.4, 0.0):
         for say in (layout.denoiser(model), denoiser):
@@ -299,6 +368,16 @@ def test_a_code_reaches_the_tokens_that_have_it_and_no_others(changed):
     differs = (first != other).any(-1)
     assert torch.equal(differs, x == 5 + changed)
     assert differs.any()
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_codes_of_one_segment_serve_all_that_share_its_alphabet(name):
+    codes, x = torch.randn(7, 4, generator=generator()), FILM.pack(**random_parts(FILM, 5))
+    layer = TokenEmbedding(FILM, 16, **{name: codes})
+    vectors = layer(x) - layer.ids(x) - layer.modality(FILM.modality)
+    wanted = torch.cat([torch.zeros(5, 4), codes, torch.zeros(3, 4)])[x]  # (5, 17, 4)
+    torch.testing.assert_close(vectors, layer.projections[name](wanted))
+    assert (wanted[:, FILM.tokens("first", "second")] != 0).all()
 
 
 def test_several_segments_may_have_codes():

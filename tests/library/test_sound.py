@@ -1,7 +1,9 @@
 """Sound to pictures and back; spoken words; files that people bring."""
 
+import hashlib
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,6 @@ from scipy.io import wavfile
 
 from vqdit_lite import sound
 from vqdit_lite.data import CAPTION_WORDS
-
-DIGITS = "zero one two three four five six seven eight nine".split()
 
 
 def seeded(seed=0):
@@ -108,9 +108,9 @@ def test_mu_law_keeps_small_samples_finely():
 
 def test_the_lexicon_holds_every_word_voice_and_speed():
     words, voices = sound.lexicon()
-    assert {word for word, _, _ in words} == {*CAPTION_WORDS, *DIGITS}
+    assert {word for word, _, _ in words} == set(sound.SPOKEN_WORDS) == {*CAPTION_WORDS, *sound.DIGITS}
     assert len(voices) == len(sound.KNOWN_VOICES) + 1 == sound.UNHEARD_VOICE + 1
-    assert len(words) == len({*CAPTION_WORDS, *DIGITS}) * len(voices) * sound.SPEEDS
+    assert len(words) == len(sound.SPOKEN_WORDS) * len(voices) * sound.SPEEDS
     for wave in words.values():
         assert 0.15 < len(wave) / sound.SAMPLE_RATE < 0.9
         assert wave.abs().max() <= 1
@@ -137,8 +137,186 @@ def test_every_caption_fits_nearly_whole_in_every_voice():
 
 
 def test_unknown_words_are_named():
-    with pytest.raises(ValueError, match="Nobody has spoken purple; spoken words are: small, large"):
+    with pytest.raises(ValueError, match="Nobody has spoken purple; spoken are: small, large"):
         sound.speak(["small purple circle"], seeded())
+
+
+def test_a_varied_word_is_faster_and_higher_or_slower_and_lower():
+    wave, lengths = torch.from_numpy(tone(440)).float(), []
+    for seed in range(40):
+        varied = sound.vary(wave, seeded(seed))
+        assert torch.equal(varied, sound.vary(wave, seeded(seed)))
+        heard = torch.fft.rfft(varied).abs().argmax().item() * sound.SAMPLE_RATE / len(varied)  # hertz
+        assert heard * len(varied) == pytest.approx(440 * len(wave), rel=0.003)  # as many waves as before
+        lengths.append(len(varied) / len(wave))
+    assert 0.879 <= min(lengths) < 0.9
+    assert 1.1 < max(lengths) <= 1.12
+
+
+# ---------------------------------------------------------------- digits that people spoke
+
+
+PEOPLE = ("ada", "bob")
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """An empty VQDIT_DATA, an empty folder for downloads, no network, and recordings whose sum is that of `write`."""
+    refuse_download(monkeypatch, RuntimeError("no network"))
+    monkeypatch.setattr(sound, "DOWNLOADS", tmp_path / "downloads")
+    monkeypatch.setenv("VQDIT_DATA", str(tmp_path / "sets"))
+    sums = write(tmp_path / "elsewhere")
+    monkeypatch.setattr(sound, "_SHA256", sums)
+    sound._recordings.cache_clear()
+    yield tmp_path
+    sound._recordings.cache_clear()
+
+
+def refuse_download(monkeypatch, error):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(sound, "download_and_extract_archive", refuse)
+
+
+def write(folder):
+    """Seven recordings of each digit by two people; returns their sum. Each has a length of its own."""
+    folder.mkdir(parents=True)
+    draw, digest = np.random.default_rng(0), hashlib.sha256()
+    names = sorted(f"{digit}_{who}_{number}.wav" for digit in range(10) for who in PEOPLE for number in range(7))
+    for k, name in enumerate(names):
+        store(folder / name, draw.uniform(-0.5, 0.5, 50 + k) * draw.uniform(0.1, 1))
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("place", ["sets", "downloads"])
+def test_recordings_are_split_by_their_number(disk, place):
+    folder = disk / place / "free-spoken-digits" / "recordings"
+    write(folder)
+    lengths = {}
+    for split, numbers in (("test", range(5)), ("train", (5, 6))):
+        waves, labels, speakers = sound.spoken_digits(split)
+        assert len(waves) == len(labels) == len(speakers) == 10 * 2 * len(numbers)
+        lengths[split] = {len(wave) for wave in waves}  # which recordings they are
+        for digit in range(10):
+            for who in PEOPLE:
+                mine = [k for k in range(len(waves)) if labels[k] == digit and speakers[k] == who]
+                files = [wavfile.read(folder / f"{digit}_{who}_{number}.wav")[1] for number in numbers]
+                assert len(mine) == len(files)
+                for k, file in zip(mine, files, strict=True):
+                    level = waves[k].square().mean().sqrt().item()
+                    assert level == pytest.approx(sound.LOUDNESS, rel=1e-5)  # all equally loud
+                    wanted = torch.from_numpy(file.astype(np.float32))
+                    torch.testing.assert_close(waves[k] / level, wanted / wanted.square().mean().sqrt())
+    assert not lengths["train"] & lengths["test"]
+    assert len(lengths["train"] | lengths["test"]) == 140
+
+
+def test_the_folder_that_is_named_comes_before_that_of_downloads(disk, monkeypatch):
+    for place in ("sets", "downloads"):
+        write(disk / place / "free-spoken-digits" / "recordings")
+    assert sound._recordings() == disk / "sets/free-spoken-digits/recordings"
+    sound._recordings.cache_clear()
+    monkeypatch.delenv("VQDIT_DATA")
+    assert sound._recordings() == disk / "downloads/free-spoken-digits/recordings"
+
+
+def test_recordings_that_are_nowhere_are_downloaded_once(disk, monkeypatch):
+    asked = []
+
+    def download(address, root, **options):
+        asked.append(address)
+        write(Path(root) / "free-spoken-digit-dataset-1.0.10" / "recordings")
+
+    monkeypatch.setattr(sound, "download_and_extract_archive", download)
+    for _ in range(2):
+        assert len(sound.spoken_digits("test").waves) == 100
+        sound._recordings.cache_clear()
+    assert len(asked) == 1
+    assert asked[0].endswith("v1.0.10.zip")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no network"), TimeoutError("too late")])
+def test_recordings_that_cannot_be_had_name_the_places(disk, monkeypatch, error):
+    refuse_download(monkeypatch, error)
+    with pytest.raises(FileNotFoundError, match=f"the download failed \\({error}\\).*VQDIT_DATA") as caught:
+        sound.spoken_digits("train")
+    for place in ("sets", "downloads"):
+        assert str(disk / place / "free-spoken-digits" / "recordings") in str(caught.value)
+
+
+def test_a_download_that_broke_off_is_said_in_a_sentence(disk, monkeypatch):
+    from torchvision.datasets import utils
+
+    def no_network(*arguments, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(sound, "download_and_extract_archive", utils.download_and_extract_archive)
+    monkeypatch.setattr(utils, "_urlretrieve", no_network)
+    (disk / "downloads").mkdir()
+    (disk / "downloads" / "free-spoken-digits.zip").write_bytes(b"half of an archive")
+    with pytest.raises((FileNotFoundError, ValueError), match=r"spoken digits|remove it"):
+        sound.spoken_digits("train")
+
+
+@pytest.mark.parametrize("change", ["other", "missing", "swapped", "more"])
+def test_recordings_that_are_not_those_of_the_release_are_refused(disk, change):
+    folder = disk / "sets" / "free-spoken-digits" / "recordings"
+    write(folder)
+    one, two = folder / "3_ada_4.wav", folder / "8_bob_0.wav"
+    content = one.read_bytes()
+    if change == "other":
+        one.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif change == "missing":
+        one.unlink()
+    elif change == "swapped":
+        one.write_bytes(two.read_bytes())
+        two.write_bytes(content)
+    else:
+        (folder / "9_eve_0.wav").write_bytes(content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(folder))} does not hold .* remove it and fetch it again"):
+        sound.spoken_digits("test")
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(ValueError, match='"sample", "train" or "test"; it is \'validation\''):
+        sound.spoken_digits("validation")
+
+
+def test_the_sample_holds_every_person_and_digit_once():
+    waves, labels, speakers = sound.spoken_digits("sample")
+    assert len(waves) == 60
+    assert len(set(speakers)) == 6
+    assert sorted(zip(speakers, labels.tolist(), strict=True)) == [
+        (who, digit) for who in sorted(set(speakers)) for digit in range(10)
+    ]
+    for wave in waves:
+        assert 0.1 < len(wave) / sound.SAMPLE_RATE < 1.5
+        assert wave.abs().max() <= 1
+        assert wave.square().mean().sqrt() == pytest.approx(sound.LOUDNESS, rel=0.05)  # some clipped
+
+
+def test_the_sample_is_the_first_recording_of_each_person_and_digit(monkeypatch):
+    refuse_download(monkeypatch, RuntimeError("no network"))
+    sound._recordings.cache_clear()
+    try:
+        people = {split: sound.spoken_digits(split) for split in ("test", "train")}
+    except FileNotFoundError:
+        pytest.skip("The recordings are not on this machine.")
+    finally:
+        sound._recordings.cache_clear()
+    sample = sound.spoken_digits("sample")
+    keys = list(zip(sample.speakers, sample.labels.tolist(), strict=True))
+    for split, each in (("test", 5), ("train", 45)):
+        found = list(zip(people[split].speakers, people[split].labels.tolist(), strict=True))
+        assert len(found) == 60 * each
+        assert all(found.count(key) == each for key in keys)
+    first = people["test"].waves[::5]
+    for wave, shipped in zip(first, sample.waves, strict=True):
+        assert (wave.clamp(-1, 1) - shipped).abs().max() < 0.022  # half a step of mu-law where steps are widest
+    assert people["test"].labels[::5].tolist() == sample.labels.tolist()
+    assert people["test"].speakers[::5] == sample.speakers
 
 
 # ---------------------------------------------------------------- what people bring

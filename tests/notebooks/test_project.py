@@ -12,8 +12,8 @@ from refresh import PROJECT, ROOT
 MODULES = [path.stem for path in sorted((ROOT / "vqdit_lite").glob("*.py"))]
 # No file imports one that stands after it here.
 ORDER = (
-    "__init__ check checkpoints metrics schedule quantize transformer data text sound autoencoder gaussian masked "
-    "multimodal training plot recipes doctor __main__"
+    "__init__ check checkpoints metrics schedule quantize transformer data motion text sound autoencoder gaussian "
+    "masked multimodal training plot recipes doctor __main__"
 ).split()
 
 
