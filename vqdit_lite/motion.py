@@ -14,7 +14,6 @@ from vqdit_lite.data import (
     CELL,
     COLOURS,
     NUM_OBJECTS,
-    RADIUS,
     RGB,
     SHAPES,
     attributes,
@@ -23,20 +22,22 @@ from vqdit_lite.data import (
 )
 
 FRAMES, SIDE = 8, 3 * CELL  # frames of a clip, pixels a side
+RADIUS = torch.tensor([2.8, 3.7])  # pixels, small and large; more than in scenes, so that shapes stay apart in motion
 MOVES = {"moves left": (0, -1), "moves right": (0, 1), "moves up": (-1, 0), "moves down": (1, 0)}  # rows, columns
 ACTIONS = (*MOVES, "grows", "shrinks", "turns", *(f"becomes {colour}" for colour in COLOURS))
 CLIP_WORDS = tuple(dict.fromkeys([*CAPTION_WORDS, "below", *" ".join(ACTIONS).split()]))
+_PAPER = BACKGROUND[:, None, None, None]  # (3, 1, 1, 1)
 _TOLERANCE = 0.25  # share of an object's contrast by which a frame may miss it
-_DOUBT = 0.5  # a frame may lie up to three quarters of the way to another drawing
+# How far a frame may lie towards another drawing: 0 up to half of the way, 0.5 up to three quarters, 1 all of it.
+_DOUBT = 0.5
+_ROUNDING = 1e-4
 
 
 class Clips(NamedTuple):
     """Clips of one or two objects on a grid of three by three places, one of which acts, and exactly what they show."""
 
     frames: Tensor  # (B, 3, 8, 24, 24) in [0, 1]
-    tracks: (
-        Tensor  # (B, 5) who acts (1 … 24), from which place (0 … 8), number of the action; who stays, where (or 0, 0)
-    )
+    tracks: Tensor  # (B, 5) who acts (1 … 24), its place (0 … 8), its action; who stays (0 for nobody), its place
 
 
 @cache
@@ -91,7 +92,7 @@ def draw_clips(tracks: Tensor) -> Tensor:
     known = (tracks[:, None, :3] == _possible()).all(2).any(1)  # (B,)
     if not known.all() or tracks[:, 3:].min() < 0 or (tracks[:, 3:] > torch.tensor([NUM_OBJECTS, 8])).any():
         raise ValueError("Tracks name an object, place and action that is possible, and an object and place that stay.")
-    return _over(_over(BACKGROUND[:, None, None, None], *_acting(tracks[:, :3])), *_staying(tracks[:, 3:]))
+    return _over(_over(_PAPER, *_acting(tracks[:, :3])), *_staying(tracks[:, 3:]))
 
 
 def _over(clips: Tensor, colour: Tensor, inside: Tensor) -> Tensor:
@@ -168,15 +169,15 @@ def clip_true_of(sentences: Sequence[str], tracks: Tensor) -> Tensor:
 def _templates() -> tuple[Tensor, Tensor]:
     """Contrasts with the background of all that can act (T, pixels) and of all that can stay (9 · 24, pixels)."""
     staying = torch.cartesian_prod(torch.arange(9), torch.arange(1, NUM_OBJECTS + 1)).flip(1)
-    drawn = (_over(BACKGROUND[:, None, None, None], *parts) for parts in (_acting(_possible()), _staying(staying)))
-    return tuple((clip - BACKGROUND[:, None, None, None]).flatten(1) for clip in drawn)
+    drawn = (_over(_PAPER, *parts) for parts in (_acting(_possible()), _staying(staying)))
+    return tuple((clip - _PAPER).flatten(1) for clip in drawn)
 
 
 def read_clips(frames: Tensor) -> Tensor:
     """What clips (B, 3, 8, 24, 24) show, read from the pixels alone: tracks (B, 5), zeros where that is no such clip.
 
     Clips are compared with drawings of everything that can happen; the most similar one wins. Then every frame is
-    looked at: each object must be there, closer to its drawing than to those of other shapes, colours and times, and
+    looked at: each object must be there, at most three quarters of the way to another shape, colour, size or time, and
     nothing else. No network takes part.
     """
     if frames.ndim != 5 or frames.shape[1:] != (3, FRAMES, SIDE, SIDE) or len(frames) == 0:
@@ -186,42 +187,36 @@ def read_clips(frames: Tensor) -> Tensor:
 
 def _read(frames: Tensor) -> Tensor:
     possible, (acting, staying) = _possible(), _templates()
-    contrast = (frames - BACKGROUND[:, None, None, None]).flatten(1)  # (B, pixels)
+    contrast = (frames - _PAPER).flatten(1)  # (B, pixels)
     # How much nearer a clip is to a drawing than to nothing: |x|² - |x - d|².
     gain = 2 * contrast @ acting.T - acting.square().sum(1)  # (B, T)
     gain_staying = (2 * contrast @ staying.T - staying.square().sum(1)).unflatten(1, (9, NUM_OBJECTS))
-    best, kind = gain_staying.max(-1)  # (B, 9) at each place
-    busy = torch.zeros(len(possible), 9).scatter_(1, torch.stack([possible[:, 1], targets(possible)], 1), torch.inf)
-    other, place = (best[:, None] - busy).max(-1)  # (B, T) beside each that acts
-    total, chosen = (gain + other.clamp(min=0)).max(1, keepdim=True)  # (B, 1)
-    place, there = place.gather(1, chosen), other.gather(1, chosen) > 0
+    best_at, kind = gain_staying.max(-1)  # (B, 9) at each place
+    blocked = torch.zeros(len(possible), 9).scatter_(1, torch.stack([possible[:, 1], targets(possible)], 1), torch.inf)
+    gain_beside, place = (best_at[:, None] - blocked).max(-1)  # (B, T) of who stays beside each that acts
+    total, chosen = (gain + gain_beside.clamp(min=0)).max(1, keepdim=True)  # (B, 1)
+    place, there = place.gather(1, chosen), gain_beside.gather(1, chosen) > 0
     second = torch.cat([kind.gather(1, place) + 1, place], 1).where(there, 0)
     tracks = torch.cat([possible[chosen[:, 0]], second], 1)
-    idle = best.topk(2).values.clamp(min=0).sum(1, keepdim=True)  # the same if nothing acts
+    idle = best_at.topk(2).values.clamp(min=0).sum(1, keepdim=True)  # the same if nothing acts
     return tracks.where((total > idle) & _fits(frames, tracks)[:, None], 0)
 
 
 def _fits(frames: Tensor, tracks: Tensor) -> Tensor:
     """Whether every frame shows what the tracks say, and nothing else: (B,)."""
-    own, beside = draw_clips(tracks), torch.ones(len(frames), 1, FRAMES, SIDE, SIDE)
+    own, bare = draw_clips(tracks), torch.ones(len(frames), 1, FRAMES, SIDE, SIDE)
     fits = [_in_order(frames, own)]
     for paint, track in ((_acting, tracks[:, :3]), (_staying, tracks[:, 3:])):
-        alike, *others = (_over(BACKGROUND[:, None, None, None], *paint(look)) for look in _looking_otherwise(track))
-        for other in others:
-            gap = _energy(alike - other)  # (B, 8)
-            fits.append(
-                _energy((frames - alike) * (alike != other)) - _energy((frames - other) * (alike != other))
-                <= _DOUBT * gap + 1e-4
-            )
-        where = (alike != BACKGROUND[:, None, None, None]).any(1, keepdim=True)
-        contrast = _energy(alike - BACKGROUND[:, None, None, None])
-        fits.append(_energy((frames - own) * where) <= _TOLERANCE * contrast + 1e-4)
-        beside = beside * ~where
+        alone, *others = (_over(_PAPER, *paint(look)) for look in _looking_otherwise(track))
+        error = _energy(frames - alone)  # (B, 8)
+        fits += [error - _energy(frames - other) <= _DOUBT * _energy(alone - other) + _ROUNDING for other in others]
+        covered = (alone != _PAPER).any(1, keepdim=True)
+        fits.append(_energy((frames - own) * covered) <= _TOLERANCE * _energy(alone - _PAPER) + _ROUNDING)
+        bare = bare * ~covered
     faintest = _templates()[1].square().sum(1).min() / FRAMES  # the contrast of the object that is seen least
-    error = ((frames - own).square().sum(1, keepdim=True) * beside).flatten(0, 2)  # (B · 8, 24, 24)
-    near = CELL**2 * F.avg_pool2d(error[:, None], CELL, stride=CELL // 2).amax((1, 2, 3))  # (B · 8,)
-    fits.append(near.unflatten(0, (-1, FRAMES)) <= _TOLERANCE * faintest)
-    return torch.stack(fits).all(0).all(1)
+    stray = ((frames - own).square() * bare).sum(1)  # (B, 8, 24, 24) what stands where nothing should
+    stray = F.avg_pool2d(stray, CELL, CELL // 2, divisor_override=1).amax((2, 3))  # (B, 8)
+    return torch.stack([*fits, stray <= _TOLERANCE * faintest]).all(0).all(1)
 
 
 def _energy(clips: Tensor) -> Tensor:
@@ -230,7 +225,7 @@ def _energy(clips: Tensor) -> Tensor:
 
 
 def _in_order(frames: Tensor, own: Tensor) -> Tensor:
-    """Whether no frame is more like the drawing of one three or more frames before or after: (B, 8)."""
+    """Whether no frame is more like a drawing three or more frames before or after: (B, 8). Nearer ones look alike."""
     x, drawn = (clip.transpose(1, 2).flatten(2) for clip in (frames, own))  # (B, 8, pixels)
     gaps, apart = torch.cdist(x, drawn).square(), torch.cdist(drawn, drawn).square()  # (B, 8, 8)
     number = torch.arange(FRAMES)
@@ -239,9 +234,9 @@ def _in_order(frames: Tensor, own: Tensor) -> Tensor:
 
 
 def _looking_otherwise(track: Tensor) -> list[Tensor]:
-    """Tracks (B, 2 or 3), and the same of the eleven other shapes and colours; none stays none."""
+    """Tracks (B, 2 or 3); the same of the eleven other shapes and colours; and of the other size. None stays none."""
     kind = track[:, 0]
     look, size = (kind - 1) // 2, (kind - 1) % 2
     looks = [(look + step) % (NUM_OBJECTS // 2) for step in range(NUM_OBJECTS // 2)]
-    kinds = [(1 + 2 * other + size).where(kind > 0, 0) for other in looks]
-    return [torch.cat([other[:, None], track[:, 1:]], 1) for other in kinds]
+    kinds = [1 + 2 * other + size for other in looks] + [2 + 2 * look - size]
+    return [torch.cat([other.where(kind > 0, 0)[:, None], track[:, 1:]], 1) for other in kinds]

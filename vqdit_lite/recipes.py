@@ -38,8 +38,8 @@ MASKED_SCENES, MASKED_MNIST = (MaskedDiffusion(linear(), mask_id, "bounded") for
 GUIDANCE = 2.0  # scale at which masked models are asked
 
 SPOKEN = Tokenizer(sound.SPOKEN_WORDS)
-SPEECH = Layout(Segment("text", len(SPOKEN), (7,)), Segment("sound", 256, (sound.FRAMES // 4,)))
-SPEECH_SHOWN = 60_000  # spoken sentences
+SPEECH = Layout(Segment("text", len(SPOKEN), (7,)), Segment("sound", 512, (sound.FRAMES // 4,)))
+SPEECH_SHOWN = 100_000  # spoken sentences
 
 CLIP_WORDS = Tokenizer(motion.CLIP_WORDS)
 PIECES = ("start", "first", "second", "end")  # a still, four frames, four frames, a still
@@ -404,18 +404,19 @@ class Speech(NamedTuple):
 
 
 def speech(n: int, generator: torch.Generator) -> Speech:
-    """Sentences to learn from: a half captions and a tenth digits by machines' voices, the rest digits by people."""
-    captions = data.captions(data.scenes(n // 2, generator).objects)
-    strings = [" ".join(digits) for digits in _strings(sound.DIGITS, n // 10, 7, generator)]
+    """Sentences to learn from: a half digits by people, mostly one; the rest captions, and some digits, by machines."""
     people = sound.spoken_digits("train")
-    spoken = _strings(list(range(len(people.waves))), n - len(captions) - len(strings), 4, generator)
+    spoken = _lists(range(len(people.waves)), n // 2, 4, generator)
+    spoken = [numbers[:1] if k % 3 else numbers for k, numbers in enumerate(spoken)]
     said = [" ".join(sound.DIGITS[people.labels[k]] for k in numbers) for numbers in spoken]
     waves = [[sound.vary(people.waves[k], generator) for k in numbers] for numbers in spoken]
+    strings = [" ".join(digits) for digits in _lists(sound.DIGITS, n // 10, 7, generator)]
+    captions = data.captions(data.scenes(n - len(said) - len(strings), generator).objects)
     made = sound.speak(captions + strings, generator)
-    return Speech(captions + strings + said, mels_of(torch.cat([made, sound.arrange(waves, generator)])))
+    return Speech(said + captions + strings, mels_of(torch.cat([sound.arrange(waves, generator), made])))
 
 
-def _strings(items: Sequence, n: int, longest: int, generator: torch.Generator) -> list[list]:
+def _lists(items: Sequence, n: int, longest: int, generator: torch.Generator) -> list[list]:
     """n lists by chance, each of 1 to `longest` items."""
     lengths = torch.randint(1, longest + 1, (n,), generator=generator).tolist()
     return [[items[k] for k in torch.randint(len(items), (length,), generator=generator)] for length in lengths]
@@ -440,7 +441,7 @@ def captions_shown(n: int, generator: torch.Generator, voices: Sequence[int] = s
 
 
 def _vqvae_sound() -> VQVAE:
-    return VQVAE((sound.BANDS, sound.FRAMES), VectorQuantizer(num_codes=256, dim=16, decay=0.97), width=128)
+    return VQVAE((sound.BANDS, sound.FRAMES), VectorQuantizer(num_codes=512, dim=16, decay=0.97), width=128)
 
 
 @torch.no_grad()
@@ -750,12 +751,12 @@ RECIPES = {
         batch=64,
     ),
     "vqvae_sound": Recipe(
-        about="VQ-VAE for log-mel spectrograms of speech, 4.16 s: 52 tokens, 256 codes of dimension 16",
+        about="VQ-VAE for log-mel spectrograms of speech, 4.16 s: 52 tokens, 512 codes of dimension 16",
         build=_vqvae_sound,
         learns_from=lambda generator, device: speech(16_000, generator).mels.to(device),
         loss=lambda model, x, generator: model.loss(x),
         scores=score_vqvae_sound,
-        settings={"steps": 5000, "lr": 3e-3, "seed": 0, "average": 0.995},
+        settings={"steps": 6000, "lr": 3e-3, "seed": 0, "average": 0.995},
         batch=32,
         learned_from=_FROM_SPEECH,
     ),
@@ -784,7 +785,7 @@ RECIPES = {
         learns_from=_speech_as_sequences,
         loss=loss_of_joint(SPEECH),
         scores=score_joint_speech,
-        settings={"steps": 5000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        settings={"steps": 16_000, "lr": 2e-3, "seed": 0, "average": 0.999},
         batch=64,
         learned_from=_FROM_SPEECH,
     ),

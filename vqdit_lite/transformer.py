@@ -224,7 +224,7 @@ class SpaceTimeBlock(nn.Module):
         frames: F of the clip; its tokens stand frame by frame, N = F · S.
         along: "space" or "time". A transformer takes one after the other in turn.
 
-    Source: arXiv 2401.03048, section 3.2.1; factorised attention arXiv 2102.05095.
+    Source: arXiv 2401.03048, figure 2, variant 1; divided attention inside one block arXiv 2102.05095.
 
     >>> block = SpaceTimeBlock(DiTBlock(width=32, heads=4), frames=8, along="time")
     >>> block(torch.rand(2, 8 * 36, 32), torch.rand(2, 1, 32)).shape
@@ -241,7 +241,7 @@ class SpaceTimeBlock(nn.Module):
         """Tokens x (B, F · S, width) and a condition (B, 1 or F · S, width), as in `DiTBlock`."""
         if x.shape[1] % self.frames:
             raise ValueError(f"{x.shape[1]} tokens do not make {self.frames} frames of equal size.")
-        parts = self._split(x)
+        parts = self._split(x)  # (B · F, S, width) or (B · S, F, width)
         if condition.shape[1] == 1:
             count = self.frames if self.along == "space" else x.shape[1] // self.frames
             conditions = condition.repeat_interleave(count, dim=0)  # (B · F or B · S, 1, width)

