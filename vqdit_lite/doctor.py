@@ -34,7 +34,7 @@ def examine(in_notebook: bool = False) -> Iterator[tuple[bool, str]]:
         except Exception as error:
             yield False, f"{name} does not import ({error}): run `python -m pip install {name}`"
     try:
-        from vqdit_lite import checkpoints, recipes, training
+        from vqdit_lite import checkpoints, models, training
     except Exception as error:
         yield False, f"the library does not import ({error}): mend the lines above first"
         return
@@ -42,10 +42,10 @@ def examine(in_notebook: bool = False) -> Iterator[tuple[bool, str]]:
         yield True, f"device {training.pick_device()}"
     except RuntimeError as error:
         yield False, f"{error} Unset VQDIT_DEVICE, or install a CUDA build of torch."
-    for name in recipes.RECIPES:
+    for name in models.BUILDERS:
         try:
-            recipes.load(name)
-            yield True, f"checkpoint {name}, {checkpoints.read_card(recipes.SHIPPED / name)['about']}"
+            models.load(name)
+            yield True, f"checkpoint {name}, {checkpoints.read_card(models.SHIPPED / name)['about']}"
         except (OSError, ValueError) as error:
             yield False, f"checkpoint {name}: {error}"
     if folder := os.environ.get("VQDIT_DATA"):

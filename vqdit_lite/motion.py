@@ -74,6 +74,7 @@ def clips(n: int, generator: torch.Generator) -> Clips:
 
     >>> batch = clips(4, torch.Generator().manual_seed(0))
     >>> batch.frames.shape, clip_captions(batch.tracks)[0]
+    (torch.Size([4, 3, 8, 24, 24]), 'small yellow triangle becomes blue above large yellow square')
     """
     possible = _possible()
     acting = possible[torch.randint(len(possible), (n,), generator=generator)]  # (n, 3)

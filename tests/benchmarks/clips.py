@@ -9,7 +9,7 @@ import time
 import torch
 from torch import nn
 
-from vqdit_lite import motion, recipes
+from vqdit_lite import models, motion, recipes
 from vqdit_lite.training import pick_device
 from vqdit_lite.transformer import DiT, SpaceTimeBlock, sincos_grid
 
@@ -43,15 +43,13 @@ def main():
     for frames in (8, 16, 32):
         full, turns = (milliseconds(step(frames, alternating, device), 10) for alternating in (False, True))
         print(f"{frames:3} frames: full {full:7.0f}   space and time {turns:7.0f}   {full / turns:.2f}", flush=True)
-    model, generator = recipes.load("joint_clips", device), torch.Generator().manual_seed(0)
-    x = recipes.film(motion.clips(16, generator), device)
+    model, generator = models.load("joint_clips", device), torch.Generator().manual_seed(0)
+    x = models.film(motion.clips(16, generator), device)
     for task, given in recipes.TASKS.items():
-        known = recipes.FILM.tokens(*given)
+        known = models.FILM.tokens(*given)
 
         def make(known=known, given=given):
-            recipes.clips_in(
-                recipes.fill_in(recipes.FILM, model, x, known, generator, 16, recipes.GUIDANCE, given), device
-            )
+            models.clips_in(models.fill_in(models.FILM, model, x, known, generator, 16, models.GUIDANCE, given), device)
 
         print(f"16 clips, {task}: {milliseconds(make, 3) / 1000:.1f} s", flush=True)
 

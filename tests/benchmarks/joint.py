@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from vqdit_lite import data, recipes
+from vqdit_lite import data, models
 from vqdit_lite.metrics import recall_at
 from vqdit_lite.training import pick_device
 
@@ -18,9 +18,9 @@ def seconds_for_sixteen(model, vqvae, x):
     for seed in range(5):
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(seed)
-        words = recipes.LAYOUT.tokens("text")
-        drawn = recipes.fill_in(recipes.LAYOUT, model, x[:16], words, generator, 16, recipes.GUIDANCE, ("text",))
-        vqvae.decode(recipes.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
+        words = models.LAYOUT.tokens("text")
+        drawn = models.fill_in(models.LAYOUT, model, x[:16], words, generator, 16, models.GUIDANCE, ("text",))
+        vqvae.decode(models.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
         taken.append(time.perf_counter() - start)
     return sorted(taken)[2]
 
@@ -28,24 +28,24 @@ def seconds_for_sixteen(model, vqvae, x):
 @torch.no_grad()
 def main():
     device = pick_device()
-    model, vqvae = recipes.load("joint_scenes", device), recipes.load("vqvae_scenes", device)
+    model, vqvae = models.load("joint_scenes", device), models.load("vqvae_scenes", device)
     fresh = data.scenes(600, torch.Generator().manual_seed(2_000_000))
     said = data.captions(fresh.objects)
     different = [said.index(sentence) for sentence in dict.fromkeys(said)]
-    x = recipes.pairs(data.Scenes(fresh.pictures[different], fresh.objects[different]), device)
+    x = models.pairs(data.Scenes(fresh.pictures[different], fresh.objects[different]), device)
     threads = torch.get_num_threads()
     print(f"{device.type}, {threads} threads: 16 pictures from text in {seconds_for_sixteen(model, vqvae, x):.2f} s")
     for size in (16, 100):
         groups = x[: len(x) // size * size].split(size)[: 160 // size]
         recall = {}
         for group in groups:
-            given_words = recipes.log_likelihoods(model, group, "text", draws=16)  # row: picture, column: words
-            alone = -recipes.diffusion_of(recipes.LAYOUT).nelbo(
-                recipes.LAYOUT.denoiser(model, hide=("text",)),
+            given_words = models.log_likelihoods(model, group, "text", draws=16)  # row: picture, column: words
+            alone = -models.diffusion_of(models.LAYOUT).nelbo(
+                models.LAYOUT.denoiser(model, hide=("text",)),
                 group,
                 torch.Generator().manual_seed(0),
                 draws=16,
-                frozen=recipes.LAYOUT.tokens("text"),
+                frozen=models.LAYOUT.tokens("text"),
             )
             tables = {
                 "words for a picture": given_words,

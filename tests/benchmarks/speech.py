@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from vqdit_lite import recipes, sound
+from vqdit_lite import models, recipes, sound
 from vqdit_lite.training import pick_device
 
 
@@ -25,26 +25,26 @@ def seconds(task) -> float:
 @torch.no_grad()
 def main():
     device, generator = pick_device(), torch.Generator().manual_seed(2_000_000)
-    model, judge, layout = recipes.load("joint_speech", device), recipes.load("judge_speech", device), recipes.SPEECH
+    model, judge, layout = models.load("joint_speech", device), models.load("judge_speech", device), models.SPEECH
     spoken = recipes.captions_shown(16, generator)
-    x = recipes.spoken_sequences(spoken, device)
+    x = models.spoken_sequences(spoken, device)
 
     def hear(x):
-        filled = recipes.fill_in(layout, model, x, layout.tokens("sound"), generator, steps=7)
-        return recipes.SPOKEN.decode(layout.unpack(filled)["text"])
+        filled = models.fill_in(layout, model, x, layout.tokens("sound"), generator, steps=7)
+        return models.SPOKEN.decode(layout.unpack(filled)["text"])
 
     print(f"{device.type}, {torch.get_num_threads()} threads, 16 sentences of 4.16 s:")
     print(f"  hear them: {seconds(lambda: hear(x)):.2f} s")
-    print(f"  speak them: {seconds(lambda: recipes.say(model, spoken.sentences, generator, device)):.2f} s")
+    print(f"  speak them: {seconds(lambda: models.say(model, spoken.sentences, generator, device)):.2f} s")
     for voice, name in enumerate(sound.lexicon()[1]):
         fresh = recipes.captions_shown(200, generator, [voice])
-        error = recipes.word_error(fresh.sentences, hear(recipes.spoken_sequences(fresh, device)))
-        heard = recipes.listen(judge, fresh.mels.to(device))
+        error = recipes.word_error(fresh.sentences, hear(models.spoken_sequences(fresh, device)))
+        heard = models.listen(judge, fresh.mels.to(device))
         judged = recipes.word_error(fresh.sentences, heard)
         known = "" if voice in sound.KNOWN_VOICES else " (never heard in training)"
         print(f"{name}{known}: word error {error:.2%}; of the judge {judged:.2%}", flush=True)
     people, recordings = recipes.people_shown("test", generator), sound.spoken_digits("test")
-    heard = hear(recipes.spoken_sequences(people, device))
+    heard = hear(models.spoken_sequences(people, device))
     for speaker in dict.fromkeys(recordings.speakers):
         pairs = zip(recordings.speakers, people.sentences, heard, strict=True)
         right = [said == other for name, said, other in pairs if name == speaker]

@@ -2,16 +2,16 @@
 
 import pytest
 
-from vqdit_lite import data, recipes
+from vqdit_lite import data, models, recipes
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.quantize import VectorQuantizer
 
 
 @pytest.fixture
-def small_recipe():
-    """The recipe for scenes with a small model and few scenes; each test file chooses its own settings."""
+def small_recipe(monkeypatch):
+    """The recipe for scenes, for a small model "small" and few scenes; each test file chooses its own settings."""
+    monkeypatch.setitem(models.BUILDERS, "small", lambda: VQVAE((3, 24, 24), VectorQuantizer(16, 4), width=8))
     return recipes.RECIPES["vqvae_scenes"]._replace(
-        build=lambda: VQVAE((3, 24, 24), VectorQuantizer(16, 4), width=8),
         learns_from=lambda generator, device: data.scenes(64, generator).pictures.to(device),
         scores=lambda model, device: recipes.score_vqvae_scenes(model, device, count=8),
         batch=4,

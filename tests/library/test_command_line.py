@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vqdit_lite
-from vqdit_lite import doctor, recipes
+from vqdit_lite import doctor, models, recipes
 from vqdit_lite.__main__ import main
 
 MODULES = [module.name for module in pkgutil.walk_packages(vqdit_lite.__path__, "vqdit_lite.")]
@@ -94,7 +94,7 @@ def test_doctor_says_where_the_course_itself_is_not_installed(monkeypatch, capsy
 
 
 def test_doctor_names_a_missing_checkpoint(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(recipes.load, "__defaults__", ("cpu", tmp_path))
+    monkeypatch.setattr(models.load, "__defaults__", ("cpu", tmp_path))
     lines = missing(capsys)
     assert len(lines) == len(recipes.RECIPES)
     assert all("no model card" in line for line in lines)

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from vqdit_lite import checkpoints, data, motion, recipes, sound
+from vqdit_lite import checkpoints, data, models, motion, recipes, sound
 from vqdit_lite.autoencoder import LatentSpace
 
 CPU = torch.device("cpu")
@@ -22,21 +22,21 @@ def small(monkeypatch, small_recipe):
 def test_every_recipe_builds_learns_and_has_a_shipped_checkpoint(name):
     recipe = recipes.RECIPES[name]
     torch.manual_seed(0)
-    fresh, shipped = recipe.build(), recipes.load(name)
+    fresh, shipped = models.build(name), models.load(name)
     assert not shipped.training
     assert not checkpoints.same(fresh, shipped)
-    card = json.loads(recipes.card(name))
+    card = json.loads(models.card(name))
     assert set(card) >= FIELDS
     assert card["name"] == name
     assert card["about"] == recipe.about
     assert card["settings"] == {**recipe.settings, "batch": recipe.batch}
     assert card["parameters"] == sum(p.numel() for p in fresh.parameters())
-    assert card["sha256"] == checkpoints.sha256(recipes.SHIPPED / f"{name}.safetensors")
+    assert card["sha256"] == checkpoints.sha256(models.SHIPPED / f"{name}.safetensors")
 
 
 def test_the_shipped_scenes_model_is_as_good_as_its_card_says():
-    said = json.loads(recipes.card("vqvae_scenes"))["scores_on_fresh_data"]
-    scores = recipes.score_vqvae_scenes(recipes.load("vqvae_scenes"), CPU, count=1000)
+    said = json.loads(models.card("vqvae_scenes"))["scores_on_fresh_data"]
+    scores = recipes.score_vqvae_scenes(models.load("vqvae_scenes"), CPU, count=1000)
     assert scores["psnr_db"] == pytest.approx(said["psnr_db"], abs=0.2)
     assert scores["scenes_read_right"] == pytest.approx(said["scenes_read_right"], abs=0.005)
     assert scores["codes_used"] == pytest.approx(said["codes_used"], abs=0.005)
@@ -48,12 +48,12 @@ def test_the_shipped_scenes_model_is_as_good_as_its_card_says():
 @torch.no_grad()
 def test_the_shipped_transformers_draw_what_is_asked_for(name, classes, scale):
     labels = torch.arange(20 * classes) % classes
-    tokens = recipes.draw(recipes.load(name), labels, scale, torch.Generator().manual_seed(5))
+    tokens = models.draw(models.load(name), labels, scale, torch.Generator().manual_seed(5))
     if name == "dit_digits":
-        read = torch.as_tensor(recipes.judge_digits().predict(recipes.as_digits(tokens).flatten(1).numpy()))
+        read = torch.as_tensor(recipes.judge_digits().predict(models.as_digits(tokens).flatten(1).numpy()))
     else:
-        pictures = LatentSpace(recipes.load(name.replace("dit", "vqvae"))).decode(tokens)
-        read = data.read_labels(pictures) if name == "dit_scenes" else recipes.load("judge_mnist")(pictures).argmax(1)
+        pictures = LatentSpace(models.load(name.replace("dit", "vqvae"))).decode(tokens)
+        read = data.read_labels(pictures) if name == "dit_scenes" else models.load("judge_mnist")(pictures).argmax(1)
     assert (read == labels).float().mean() >= 0.96
 
 
@@ -61,74 +61,74 @@ def test_the_shipped_transformers_draw_what_is_asked_for(name, classes, scale):
 @torch.no_grad()
 def test_the_shipped_masked_transformers_draw_what_is_asked_for(name, classes):
     labels, diffusion = torch.arange(10 * classes) % classes, getattr(recipes, name.upper())
-    ids = recipes.draw_tokens(diffusion, recipes.load(name), labels, 2.0, torch.Generator().manual_seed(5))
-    pictures = recipes.load(name.replace("masked", "vqvae")).decode(ids)
-    read = data.read_labels(pictures) if classes == 12 else recipes.load("judge_mnist")(pictures).argmax(1)
+    ids = models.draw_tokens(diffusion, models.load(name), labels, 2.0, torch.Generator().manual_seed(5))
+    pictures = models.load(name.replace("masked", "vqvae")).decode(ids)
+    read = data.read_labels(pictures) if classes == 12 else models.load("judge_mnist")(pictures).argmax(1)
     assert (read == labels).float().mean() >= 0.9
 
 
 def test_the_shipped_model_of_words_and_pictures_goes_both_ways():
-    model, fresh = recipes.load("joint_scenes"), data.scenes(60, torch.Generator().manual_seed(5))
-    x, generator = recipes.pairs(fresh, CPU), torch.Generator().manual_seed(5)
-    words, picture = recipes.LAYOUT.tokens("text"), recipes.LAYOUT.tokens("picture")
-    captioned = recipes.fill_in(recipes.LAYOUT, model, x, picture, generator, steps=7)
-    sentences = recipes.WORDS.decode(recipes.LAYOUT.unpack(captioned)["text"])
+    model, fresh = models.load("joint_scenes"), data.scenes(60, torch.Generator().manual_seed(5))
+    x, generator = models.pairs(fresh, CPU), torch.Generator().manual_seed(5)
+    words, picture = models.LAYOUT.tokens("text"), models.LAYOUT.tokens("picture")
+    captioned = models.fill_in(models.LAYOUT, model, x, picture, generator, steps=7)
+    sentences = models.WORDS.decode(models.LAYOUT.unpack(captioned)["text"])
     assert data.true_of(sentences, fresh.objects).float().mean() >= 0.9
-    drawn = recipes.fill_in(recipes.LAYOUT, model, x, words, generator, 16, recipes.GUIDANCE, ("text",))
-    pictures = recipes.load("vqvae_scenes").decode(recipes.LAYOUT.unpack(drawn)["picture"].flatten(1))
+    drawn = models.fill_in(models.LAYOUT, model, x, words, generator, 16, models.GUIDANCE, ("text",))
+    pictures = models.load("vqvae_scenes").decode(models.LAYOUT.unpack(drawn)["picture"].flatten(1))
     assert data.true_of(data.captions(fresh.objects), data.read_scenes(pictures)).float().mean() >= 0.85
     assert drawn[:, words].equal(x[:, words])
 
 
 @torch.no_grad()
 def test_the_shipped_model_of_words_and_speech_hears_and_speaks():
-    model, judge = recipes.load("joint_speech"), recipes.load("judge_speech")
-    generator, layout = torch.Generator().manual_seed(5), recipes.SPEECH
+    model, judge = models.load("joint_speech"), models.load("judge_speech")
+    generator, layout = torch.Generator().manual_seed(5), models.SPEECH
     spoken = recipes.captions_shown(60, generator)
-    x = recipes.spoken_sequences(spoken, CPU)
-    heard = recipes.fill_in(layout, model, x, layout.tokens("sound"), generator, steps=7)
+    x = models.spoken_sequences(spoken, CPU)
+    heard = models.fill_in(layout, model, x, layout.tokens("sound"), generator, steps=7)
     assert heard[:, layout.tokens("sound")].equal(x[:, layout.tokens("sound")])
-    assert recipes.word_error(spoken.sentences, recipes.SPOKEN.decode(layout.unpack(heard)["text"])) <= 0.03
-    said = recipes.say(model, spoken.sentences, generator, CPU)
-    assert recipes.word_error(spoken.sentences, recipes.listen(judge, recipes.mels_of(said))) <= 0.08
+    assert recipes.word_error(spoken.sentences, models.SPOKEN.decode(layout.unpack(heard)["text"])) <= 0.03
+    said = models.say(model, spoken.sentences, generator, CPU)
+    assert recipes.word_error(spoken.sentences, models.listen(judge, models.mels_of(said))) <= 0.08
 
 
 @torch.no_grad()
 def test_the_shipped_model_of_speech_understands_people_from_tokens():
-    people, layout = sound.spoken_digits("sample"), recipes.SPEECH
+    people, layout = sound.spoken_digits("sample"), models.SPEECH
     generator = torch.Generator().manual_seed(5)
     waves = sound.arrange([[wave] for wave in people.waves], generator)
-    x = layout.pack(sound=recipes.tokens("vqvae_sound", recipes.mels_of(waves), CPU))
-    heard = recipes.fill_in(layout, recipes.load("joint_speech"), x, layout.tokens("sound"), generator, steps=7)
+    x = layout.pack(sound=models.tokens("vqvae_sound", models.mels_of(waves), CPU))
+    heard = models.fill_in(layout, models.load("joint_speech"), x, layout.tokens("sound"), generator, steps=7)
     said = [sound.DIGITS[label] for label in people.labels]
-    words = recipes.SPOKEN.decode(layout.unpack(heard)["text"])
+    words = models.SPOKEN.decode(layout.unpack(heard)["text"])
     assert sum(one == other for one, other in zip(said, words, strict=True)) / 60 >= 0.85
 
 
 @torch.no_grad()
 def test_the_judge_of_speech_knows_nothing_of_tokens_and_hears_fresh_words():
     spoken = recipes.captions_shown(60, torch.Generator().manual_seed(5))
-    assert recipes.word_error(spoken.sentences, recipes.listen(recipes.load("judge_speech"), spoken.mels)) <= 0.01
+    assert recipes.word_error(spoken.sentences, models.listen(models.load("judge_speech"), spoken.mels)) <= 0.01
     silence = torch.zeros(1, sound.BANDS, sound.FRAMES)
-    assert recipes.listen(recipes.load("judge_speech"), silence) == [""]
+    assert models.listen(models.load("judge_speech"), silence) == [""]
 
 
 @pytest.mark.parametrize("task", list(recipes.TASKS))
 def test_the_shipped_model_of_clips_does_every_task(task):
-    generator, layout, given = torch.Generator().manual_seed(5), recipes.FILM, recipes.TASKS[task]
+    generator, layout, given = torch.Generator().manual_seed(5), models.FILM, recipes.TASKS[task]
     fresh = motion.clips(40, generator)
-    x, known = recipes.film(fresh, CPU), layout.tokens(*given)
-    made = recipes.fill_in(layout, recipes.load("joint_clips"), x, known, generator, 16, recipes.GUIDANCE, given)
+    x, known = models.film(fresh, CPU), layout.tokens(*given)
+    made = models.fill_in(layout, models.load("joint_clips"), x, known, generator, 16, models.GUIDANCE, given)
     assert made[:, known].equal(x[:, known])
-    tracks = motion.read_clips(recipes.clips_in(made, CPU))
+    tracks = motion.read_clips(models.clips_in(made, CPU))
     right = motion.clip_true_of(motion.clip_captions(fresh.tracks), tracks)
     assert right.float().mean() >= (0.7 if task == "from_words" else 0.8)
 
 
 def test_pieces_of_a_clip_are_its_halves_between_two_stills():
     frames = torch.rand(2, 3, 8, 24, 24)
-    start, first, second, end = recipes.pieces_of(frames).unbind(1)
-    assert recipes.joined(torch.stack([first, second], 1).flatten(0, 1)).equal(frames)
+    start, first, second, end = models.pieces_of(frames).unbind(1)
+    assert models.joined(torch.stack([first, second], 1).flatten(0, 1)).equal(frames)
     assert all(start[:, :, k].equal(frames[:, :, 0]) and end[:, :, k].equal(frames[:, :, 7]) for k in range(4))
 
 
@@ -138,9 +138,9 @@ def test_word_error_counts_errors_for_each_word_said():
 
 
 def test_likelihoods_prefer_what_belongs_together():
-    x = recipes.pairs(data.scenes(6, torch.Generator().manual_seed(5)), CPU)
+    x = models.pairs(data.scenes(6, torch.Generator().manual_seed(5)), CPU)
     for given in ("text", "picture"):
-        table = recipes.log_likelihoods(recipes.load("joint_scenes"), x, given, draws=8)
+        table = models.log_likelihoods(models.load("joint_scenes"), x, given, draws=8)
         assert table.shape == (6, 6)
         assert table.diagonal().mean() > table.mean() + 1
 
@@ -150,7 +150,7 @@ def test_the_judges_read_real_digits_that_they_have_not_seen():
     assert recipes.judge_digits().score(held_out.pictures.flatten(1).numpy(), held_out.labels.numpy()) >= 0.98
     if data._from_disk("mnist", "test") is None:
         pytest.skip("MNIST's test pictures are not on this machine")
-    assert recipes.score_judge_mnist(recipes.load("judge_mnist"), CPU)["digits_read_right"] >= 0.98
+    assert recipes.score_judge_mnist(models.load("judge_mnist"), CPU)["digits_read_right"] >= 0.98
 
 
 def test_the_split_of_the_digits_keeps_apart_what_is_shown_and_held_out():
@@ -171,7 +171,7 @@ def test_train_writes_weights_and_card_and_removes_the_state(small, tmp_path):
     logs = list(recipes.train("small", tmp_path / "runs", CPU))
     assert [log["step"] for log in logs] == list(range(1, 8))
     assert sorted(file.name for file in (tmp_path / "runs").iterdir()) == ["small.json", "small.safetensors"]
-    model = recipes.load("small", folder=tmp_path / "runs")
+    model = models.load("small", folder=tmp_path / "runs")
     scores = recipes.score_vqvae_scenes(model, CPU, count=8)
     card = checkpoints.read_card(tmp_path / "runs" / "small.safetensors")
     assert set(card) == FIELDS | {"sha256"}
@@ -189,7 +189,7 @@ def test_an_interrupted_train_goes_on_to_the_same_weights(small, tmp_path, stop_
     list(recipes.train("small", tmp_path / "halves", CPU))
     saved = 7 if stop_after == 7 else 2 * (stop_after // 2)
     assert first is None if saved == 7 else first["step"] == saved + 1
-    whole, halves = (recipes.load("small", folder=tmp_path / name) for name in ("whole", "halves"))
+    whole, halves = (models.load("small", folder=tmp_path / name) for name in ("whole", "halves"))
     assert checkpoints.same(whole, halves)
     assert not list(tmp_path.rglob("*.state"))
 
@@ -207,7 +207,7 @@ def test_no_steps_are_refused(small, tmp_path, steps):
         list(recipes.train("small", tmp_path, CPU, steps=steps))
 
 
-@pytest.mark.parametrize("use", [recipes.load, lambda name: list(recipes.train(name, "runs", CPU))])
+@pytest.mark.parametrize("use", [models.load, lambda name: list(recipes.train(name, "runs", CPU))])
 def test_an_unknown_checkpoint_is_named_with_those_there_are(use):
     with pytest.raises(ValueError, match=r"no checkpoint 'nonsense'; there are: .*vqvae_scenes"):
         use("nonsense")
