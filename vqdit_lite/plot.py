@@ -99,7 +99,9 @@ def draw_sound(axis: Axes, wave: Tensor, title: str) -> None:
     """Draw the log-mel spectrogram of a wave (samples,) over its seconds."""
     wave = F.pad(wave.detach().cpu(), (0, -len(wave) % HOP))
     extent = (0, len(wave) / SAMPLE_RATE, 0, BANDS)
-    axis.imshow(log_mel(wave[None])[0], origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1, extent=extent)
+    axis.imshow(
+        log_mel(wave[None])[0].numpy(), origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1, extent=extent
+    )
     axis.set_title(title, loc="left")
     axis.set(xlabel="seconds", ylabel="mel band")
     axis.grid(False)
@@ -118,7 +120,8 @@ def sounds(waves: dict[str, Tensor], text: str, columns: int = 2) -> None:
 
 def players(waves: dict[str, Tensor]) -> None:
     """Show a player for each wave (samples,). They need a running kernel, so a page without one does not hold them."""
-    rows = [ipywidgets.HBox([_player(wave), ipywidgets.Label(title)]) for title, wave in waves.items()]
+    centred = {"align_items": "center"}
+    rows = [ipywidgets.HBox([_player(wave), ipywidgets.Label(title)], layout=centred) for title, wave in waves.items()]
     display(ipywidgets.VBox(rows), exclude=["text/plain"])
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from vqdit_lite import plot
 from vqdit_lite.quantize import nearest_code
+from vqdit_lite.sound import read_wave
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def test_a_slider_changes_the_picture_of_an_explorer(shown, capsys):
     slider = ipywidgets.IntSlider(1, 1, 20)
     plot.explorer(draw, "widen the line", width=slider, shade=ipywidgets.FloatSlider(1.0, min=0.0, max=1.0))
     box = shown[0][0]
-    picture = box.children[-1]
+    picture = box.children[-2]
     first = picture.value
     slider.value = 20
     assert slider in box.children
@@ -109,3 +110,51 @@ def test_smooth_is_the_running_mean():
     values = [float(number**2) for number in range(30)]
     wanted = [sum(values[start : start + 20]) / 20 for start in range(11)]
     np.testing.assert_allclose(plot.smooth(values), wanted)
+
+
+def test_a_film_plays_every_frame_of_every_clip_for_ever():
+    clips = torch.rand(2, 3, 8, 24, 24, generator=torch.Generator().manual_seed(0))
+    film = Image.open(io.BytesIO(plot.film(list(clips))))
+    assert (film.format, film.n_frames, film.info["loop"]) == ("PNG", 8, 0)
+    for now in range(8):
+        film.seek(now)
+        seen = torch.from_numpy(np.asarray(film.convert("RGB")).copy()).permute(2, 0, 1) / 255
+        for number, clip in enumerate(clips):
+            corner = 6 + number * (5 * 24 + 6)  # tiles of 120 pixels with 6 between them
+            tile = seen[:, 6 + 2 : 6 + 120 : 5, corner + 2 : corner + 120 : 5]  # the middle of each enlarged pixel
+            torch.testing.assert_close(tile, clip[:, now], rtol=0, atol=1 / 255)
+
+
+def test_clips_are_shown_playing_and_as_strips(shown, capsys):
+    clip = torch.rand(3, 8, 24, 24, generator=torch.Generator().manual_seed(0))
+    plot.clips({"a square moves": clip, "a circle grows": clip}, "two clips")
+    playing, strips = (bundle for bundle, _ in shown)
+    assert playing["text/plain"] == "Clips that play: a square moves, a circle grows."
+    assert strips["text/plain"] == "two clips"
+    assert capsys.readouterr().out == "What to see: two clips\n"
+
+
+def test_every_sound_has_a_picture_and_a_player_that_holds_it(shown, tmp_path):
+    waves = {"one": 0.5 * torch.sin(torch.arange(1000) / 5), "two": torch.linspace(-1, 1, 500)}
+    plot.sounds(waves, "two sounds")
+    (picture, _), (players, options) = shown
+    assert picture["text/plain"] == "two sounds"
+    assert options == {"exclude": ["text/plain"]}
+    for (title, wave), row in zip(waves.items(), players.children, strict=True):
+        player, label = row.children
+        assert label.value == title
+        (tmp_path / "heard.wav").write_bytes(player.value)
+        torch.testing.assert_close(read_wave(tmp_path / "heard.wav"), wave, rtol=0, atol=1e-4)
+
+
+def test_an_explorer_plays_what_it_draws(shown):
+    def draw(number):
+        return plot.film([torch.full((3, 8, 24, 24), number / 10)]), torch.full((100,), number / 10)
+
+    plot.explorer(draw, "choose", number=ipywidgets.IntSlider(value=1, max=5))
+    slider, picture, below = shown[0][0].children
+    first = picture.value, below.children[0].value
+    slider.value = 5
+    assert Image.open(io.BytesIO(picture.value)).n_frames >= 1
+    assert first != (picture.value, below.children[0].value)
+    assert len(below.children) == 1
