@@ -128,16 +128,18 @@ class MaskedDiffusion:
         generator: torch.Generator,
         t: Tensor | None = None,
         frozen: Tensor | None = None,
+        importance: Tensor | float = 1.0,
         **given: Any,
     ) -> dict[str, Tensor]:
         """The weighted surprise of the denoiser about hidden tokens, in nats for each token of x0 (B, N): {"loss": …}.
 
         Times and masks come from `generator`, on the CPU, unless times t, (B,) or (B, N), are given. Tokens that are
-        `frozen`, (N,) or (B, N), are never hidden. What else is given goes to the denoiser.
+        `frozen`, (N,) or (B, N), are never hidden. Tokens of more `importance`, (N,), count for more. What else is
+        given goes to the denoiser.
         """
         t = (stratified_times(len(x0), generator) if t is None else t).to(x0.device)
         fresh = torch.rand(x0.shape, generator=generator).to(x0.device)
-        return {"loss": self._surprise(denoiser, x0, t, fresh, frozen, self.weight, **given).mean() / x0.shape[1]}
+        return {"loss": (importance * self._surprise(denoiser, x0, t, fresh, frozen, self.weight, **given)).mean()}
 
     @torch.no_grad()
     def nelbo(
@@ -168,7 +170,7 @@ class MaskedDiffusion:
             t = torch.cat([half, 1 - half])  # (draws,)
         fresh = torch.rand(draws, 1, x0.shape[1], generator=generator).expand(-1, len(x0), -1).to(x0.device)
         bounds = [
-            self._surprise(denoiser, x0, time.expand(len(x0)), mask, frozen, self._weight_of_bound, **given)
+            self._surprise(denoiser, x0, time.expand(len(x0)), mask, frozen, self._weight_of_bound, **given).sum(1)
             for time, mask in zip(t.to(x0.device), fresh, strict=True)
         ]
         return torch.stack(bounds).mean(0)  # (B,)
@@ -183,7 +185,7 @@ class MaskedDiffusion:
         weight: Callable[[Tensor], Tensor],
         **given: Any,
     ) -> Tensor:
-        """The weighted surprise about all hidden tokens of each row, (B,)."""
+        """The weighted surprise about each token, (B, N), zero where it is not hidden."""
         x = self.corrupt(x0, t, fresh)
         x = x0.where(_check_frozen(frozen, x0), x)
         logits = self.read(denoiser, x, t, **given)
@@ -192,7 +194,7 @@ class MaskedDiffusion:
         hidden = x == self.mask_id  # (B, N)
         surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none").where(hidden, 0)  # (B, N)
         weights = weight(t if t.ndim == 2 else t[:, None]).where(hidden, 0)  # (B, N)
-        return (weights * surprise).sum(1)  # (7.5)
+        return weights * surprise  # (7.5)
 
     def read(self, denoiser: Denoiser, x: Tensor, t: Tensor, **given: Any) -> Tensor:
         """What a denoiser says about ids x (B, N): logits (B, N, V)."""

@@ -181,14 +181,20 @@ def _loss_of_masked(diffusion: MaskedDiffusion) -> Callable:
     return loss
 
 
-def loss_of_joint(layout: Layout) -> Callable:
+def loss_of_joint(layout: Layout, importance: Tensor | float = 1.0) -> Callable:
     """The loss of sequences (B, N) of a layout, each segment at a time of its own."""
 
     def loss(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         t = layout.times(len(x0), generator)
-        return models.diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t)
+        return models.diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t, importance=importance)
 
     return loss
+
+
+def alike(layout: Layout) -> Tensor:
+    """An importance of tokens, (N,), that lets a short segment count as much as a long one; on average 1."""
+    lengths = layout.modality.bincount()
+    return (layout.length / len(lengths) / lengths)[layout.modality]
 
 
 @torch.no_grad()
@@ -540,7 +546,7 @@ RECIPES = {
     "joint_speech": Recipe(
         about="one diffusion transformer for words and speech: 7 words and 52 tokens of vqvae_sound",
         learns_from=_speech_as_sequences,
-        loss=loss_of_joint(models.SPEECH),
+        loss=loss_of_joint(models.SPEECH, alike(models.SPEECH)),
         scores=score_joint_speech,
         settings={"steps": 12_000, "lr": 2e-3, "seed": 0, "average": 0.999},
         batch=64,
