@@ -1,14 +1,12 @@
 """Scores: how many codes are in use, how close a reconstruction is, how alike two sets are."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 __all__ = [
     "bits_per_token",
-    "edit_distance",
     "frechet_distance",
     "perplexity",
     "psnr",
@@ -129,19 +127,3 @@ def recall_at(k: int, scores: Tensor) -> float:
         raise ValueError(f"It takes scores (Q, Q) and k from 1 to Q; {tuple(scores.shape)} and {k} came.")
     better = (~(scores < scores.diagonal()[:, None])).sum(1) - 1  # (Q,) others that are not worse
     return (better < k).float().mean().item()  # (8.5)
-
-
-def edit_distance(said: Sequence[str], heard: Sequence[str]) -> int:
-    """How few words (or letters) must be inserted, left out or replaced to make one sequence the other.
-
-    Source: Wagner and Fischer, Journal of the ACM 21(1), 1974.
-
-    >>> edit_distance("small red circle".split(), "red large circle".split())
-    2
-    """
-    row = list(range(len(heard) + 1))  # distances of nothing to the beginnings of `heard`
-    for i, one in enumerate(said, 1):
-        before, row = row, [i]
-        for j, other in enumerate(heard, 1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))  # (9.5)
-    return row[-1]

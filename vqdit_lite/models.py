@@ -1,7 +1,7 @@
 """The shipped models: what each is, how to load it, and how to ask it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vqdit_lite import checkpoints, data, motion, sound
+from vqdit_lite import checkpoints, data, sound
 from vqdit_lite.autoencoder import VQVAE, Encoder, LatentSpace
 from vqdit_lite.gaussian import GaussianDiffusion, guided
 from vqdit_lite.masked import MaskedDiffusion
@@ -31,13 +31,6 @@ WORDS = Tokenizer(data.CAPTION_WORDS)  # of the captions of scenes
 LAYOUT = Layout(Segment("text", len(WORDS), (7,)), Segment("picture", 64, (6, 6)))
 
 SPOKEN = Tokenizer(sound.SPOKEN_WORDS)
-SPEECH = Layout(Segment("text", len(SPOKEN), (7,)), Segment("sound", 512, (sound.FRAMES // 4,)))
-
-CLIP_WORDS = Tokenizer(motion.CLIP_WORDS)
-PIECES = ("start", "first", "second", "end")  # a still, four frames, four frames, a still
-FILM = Layout(
-    Segment("text", len(CLIP_WORDS), (9,)), *(Segment(piece, 1024, (6, 6), alphabet="codes") for piece in PIECES)
-)
 
 
 def diffusion_of(layout: Layout) -> MaskedDiffusion:
@@ -88,27 +81,12 @@ def _vqvae_sound() -> VQVAE:
     return VQVAE((sound.BANDS, sound.FRAMES), VectorQuantizer(num_codes=512, dim=16, decay=0.97), width=128)
 
 
-def _judge_speech() -> nn.Module:
-    encoder = Encoder(channels=sound.BANDS, width=128, dim=128, sides=1)
-    return nn.Sequential(encoder, nn.ReLU(), nn.Dropout(), nn.Linear(128, len(SPOKEN)))  # (B, frames / 4, words + 1)
-
-
-def _joint_speech() -> DiT:
-    embedding = TokenEmbedding(SPEECH, 128, sound=load("vqvae_sound").quantizer.codebook)
-    return DiT(embedding, SPEECH.vocabulary, SPEECH.positions(128), depth=4, heads=4)
-
-
 def _vqvae_clips() -> VQVAE:
     return VQVAE((3, 4, 24, 24), VectorQuantizer(num_codes=1024, dim=16, decay=0.97), width=64)
 
 
 def _vqvae_frames() -> VQVAE:
     return VQVAE((3, 24, 24), VectorQuantizer(num_codes=256, dim=8, decay=0.97), width=64)
-
-
-def _joint_clips() -> DiT:
-    embedding = TokenEmbedding(FILM, 128, start=load("vqvae_clips").quantizer.codebook)  # all pieces share its ids
-    return DiT(embedding, FILM.vocabulary, FILM.positions(128), depth=4, heads=4)
 
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
@@ -122,11 +100,8 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "masked_mnist": _masked_mnist,
     "joint_scenes": _joint_scenes,
     "vqvae_sound": _vqvae_sound,
-    "judge_speech": _judge_speech,
-    "joint_speech": _joint_speech,
     "vqvae_clips": _vqvae_clips,
     "vqvae_frames": _vqvae_frames,
-    "joint_clips": _joint_clips,
 }
 
 
@@ -258,28 +233,6 @@ def mels_of(waves: Tensor) -> Tensor:
     return torch.cat([sound.log_mel(part) for part in waves.split(500)])
 
 
-def spoken_sequences(spoken: Speech, device: torch.device) -> Tensor:
-    """Spoken sentences as sequences (B, 59): words, then the tokens of their sound."""
-    return SPEECH.pack(
-        text=SPOKEN.encode(spoken.sentences, 7).to(device), sound=tokens("vqvae_sound", spoken.mels, device)
-    )
-
-
-def listen(judge: nn.Module, mels: Tensor) -> list[str]:
-    """What the judge of speech hears in spectrograms (B, bands, frames): each frame's likeliest word, runs as one."""
-    frames = torch.cat([judge(part).argmax(-1) for part in mels.split(500)])  # (B, frames / 4)
-    heard = (row[row > 0] for row in (frame.unique_consecutive() for frame in frames))
-    return [" ".join(SPOKEN.symbols[k] for k in row) for row in heard]
-
-
-def say(model: DiT, sentences: Sequence[str], generator: torch.Generator, device: torch.device) -> Tensor:
-    """Waves (B, samples) in which a joint model of speech says sentences, on the CPU."""
-    x = SPEECH.pack(text=SPOKEN.encode(sentences, 7).to(device))
-    x = fill_in(SPEECH, model, x, SPEECH.tokens("text"), generator, steps=16, scale=GUIDANCE, condition=("text",))
-    mels = load("vqvae_sound", device).decode(SPEECH.unpack(x)["sound"])
-    return torch.cat([sound.to_waves(part) for part in mels.cpu().split(50)])
-
-
 # ---------------------------------------------------------------- clips
 
 
@@ -298,18 +251,3 @@ def joined(halves: Tensor) -> Tensor:
 def frames_of(clips: Tensor) -> Tensor:
     """Clips (B, 3, 8, 24, 24) as pictures (B · 8, 3, 24, 24)."""
     return clips.transpose(1, 2).flatten(0, 1)
-
-
-def film(clips: motion.Clips, device: torch.device) -> Tensor:
-    """Clips as sequences (B, 153): the words of their captions, then the tokens of their four pieces."""
-    text = CLIP_WORDS.encode(motion.clip_captions(clips.tracks), 9)
-    ids = tokens("vqvae_clips", pieces_of(clips.frames).flatten(0, 1), device).unflatten(0, (-1, 4))  # (B, 4, 36)
-    return FILM.pack(text=text.to(device), **dict(zip(PIECES, ids.unbind(1), strict=True)))
-
-
-def clips_in(x: Tensor, device: torch.device) -> Tensor:
-    """The clips (B, 3, 8, 24, 24) that sequences (B, 153) hold, on the CPU."""
-    parts = FILM.unpack(x)
-    halves = torch.stack([parts["first"], parts["second"]], 1).flatten(0, 1).flatten(1)  # (2 · B, 36)
-    model = load("vqvae_clips", device)
-    return joined(torch.cat([model.decode(part) for part in halves.split(500)]).cpu())

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from vqdit_lite import checkpoints, data, models, motion, sound
 from vqdit_lite.autoencoder import VQVAE, LatentSpace
 from vqdit_lite.masked import MaskedDiffusion
-from vqdit_lite.metrics import edit_distance, frechet_distance, psnr, recall_at, usage
+from vqdit_lite.metrics import frechet_distance, psnr, recall_at, usage
 from vqdit_lite.multimodal import Layout
 from vqdit_lite.training import batches, fit
 from vqdit_lite.transformer import DiT, patchify
 
 # How many examples each recipe learns from.
 SCENES_SHOWN, MNIST_SHOWN, DIGITS_SHOWN = 30_000, 9_000, 1_347
-PAIRS_SHOWN, SPEECH_SHOWN, CLIPS_SHOWN = 100_000, 80_000, 60_000
+PAIRS_SHOWN = 100_000
 
 
 class Recipe(NamedTuple):
@@ -311,60 +311,6 @@ def fresh_speech(count: int = 500) -> dict[str, models.Speech]:
     }
 
 
-def _mels_and_words(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
-    shown = speech(16_000, generator)
-    return shown.mels.to(device), models.SPOKEN.encode(shown.sentences, 7).to(device)
-
-
-def _loss_of_recogniser(
-    model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator
-) -> dict[str, Tensor]:
-    mels, text = batch
-    noisy = mels + 0.05 * torch.randn(mels.shape, generator=generator).to(mels)
-    log_p = model(noisy).log_softmax(-1).transpose(0, 1)  # (frames / 4, B, words + 1)
-    frames = torch.full((len(mels),), len(log_p))
-    return {"loss": F.ctc_loss(log_p, text, frames, (text > 0).sum(1).cpu())}
-
-
-@torch.no_grad()
-def score_judge_speech(model: nn.Module, device: torch.device) -> dict[str, float]:
-    """The share of words that are misheard, on fresh sounds."""
-    return {
-        f"word_error_{name}": word_error(fresh.sentences, models.listen(model, fresh.mels.to(device)))
-        for name, fresh in fresh_speech().items()
-    }
-
-
-def word_error(said: Sequence[str], heard: Sequence[str]) -> float:
-    """Words to insert, leave out or replace, for each word that was said."""
-    pairs = [(one.split(), other.split()) for one, other in zip(said, heard, strict=True)]
-    return sum(edit_distance(*pair) for pair in pairs) / sum(len(words) for words, _ in pairs)
-
-
-def _speech_as_sequences(generator: torch.Generator, device: torch.device) -> Tensor:
-    parts = (speech(5000, generator) for _ in range(SPEECH_SHOWN // 5000))
-    return torch.cat([models.spoken_sequences(part, device) for part in parts])
-
-
-@torch.no_grad()
-def score_joint_speech(model: DiT, device: torch.device) -> dict[str, float]:
-    """Word errors of what is heard, of known voices, the unheard one and people; and of what is said, as the judge
-    hears it in the wave."""
-    generator, scores, fresh = torch.Generator().manual_seed(1_000_000), {}, fresh_speech()
-    for name, spoken in fresh.items():
-        x = models.spoken_sequences(spoken, device)
-        heard = models.fill_in(models.SPEECH, model, x, models.SPEECH.tokens("sound"), generator, steps=7)
-        scores[f"word_error_{name}"] = word_error(
-            spoken.sentences, models.SPOKEN.decode(models.SPEECH.unpack(heard)["text"])
-        )
-    sentences = fresh["known_voices"].sentences
-    said = models.say(model, sentences, generator, device)
-    scores["word_error_of_speech"] = word_error(
-        sentences, models.listen(models.load("judge_speech", device), models.mels_of(said).to(device))
-    )
-    return scores
-
-
 # ---------------------------------------------------------------- clips
 
 
@@ -397,38 +343,6 @@ def score_vqvae_frames(model: VQVAE, device: torch.device, count: int = 1000) ->
     same = (read == fresh.tracks).all(1).float().mean().item()
     used = usage(ids, model.quantizer.num_codes)
     return {"psnr_db": psnr(decoded, pictures), "codes_used": used, "clips_read_right": same}
-
-
-def _clips_as_sequences(generator: torch.Generator, device: torch.device) -> Tensor:
-    parts = (motion.clips(5000, generator) for _ in range(CLIPS_SHOWN // 5000))
-    return torch.cat([models.film(part, device) for part in parts])
-
-
-@torch.no_grad()
-def score_joint_clips(model: DiT, device: torch.device, count: int = 500) -> dict[str, float]:
-    """The share of fresh clips that are right, by the reader: made from a first frame and words, from words, between
-    two frames, after the first half; and of captions that are true."""
-    generator = torch.Generator().manual_seed(1_000_000)
-    fresh = motion.clips(count, generator)
-    said, x = motion.clip_captions(fresh.tracks), models.film(fresh, device)
-    scores = {}
-    for task, given in TASKS.items():
-        known = models.FILM.tokens(*given)
-        made = models.fill_in(models.FILM, model, x, known, generator, steps=16, scale=models.GUIDANCE, condition=given)
-        tracks = motion.read_clips(models.clips_in(made, device))
-        right = motion.clip_true_of(said, tracks) if task == "from_words" else (tracks == fresh.tracks).all(1)
-        scores[f"{task}_right"] = right.float().mean().item()
-    captioned = models.fill_in(models.FILM, model, x, models.FILM.tokens(*models.PIECES), generator, steps=9)
-    captions = models.CLIP_WORDS.decode(models.FILM.unpack(captioned)["text"])
-    return scores | {"captions_right": motion.clip_true_of(captions, fresh.tracks).float().mean().item()}
-
-
-TASKS = {  # what is given to make a clip
-    "animated": ("text", "start"),
-    "from_words": ("text",),
-    "between": ("start", "end"),
-    "continued": ("start", "first"),
-}
 
 
 _FROM_MNIST = "the first 9,000 of MNIST's test pictures (CC BY-SA 3.0)"
@@ -518,32 +432,6 @@ RECIPES = {
         scores=score_vqvae_sound,
         settings={"steps": 6000, "lr": 3e-3, "seed": 0, "average": 0.995},
         batch=32,
-        learned_from=_FROM_SPEECH,
-    ),
-    "judge_speech": Recipe(
-        about="recogniser of spoken words by their spectrogram, to judge what other models say",
-        learns_from=_mels_and_words,
-        loss=_loss_of_recogniser,
-        scores=score_judge_speech,
-        settings={"steps": 3000, "lr": 1e-3, "seed": 1, "average": 0.995},
-        batch=32,
-        learned_from=_FROM_SPEECH,
-    ),
-    "joint_clips": Recipe(
-        about="one diffusion transformer for captions and clips: 9 words and 4 pieces of 36 tokens of vqvae_clips",
-        learns_from=_clips_as_sequences,
-        loss=loss_of_joint(models.FILM),
-        scores=score_joint_clips,
-        settings={"steps": 9000, "lr": 2e-3, "seed": 0, "average": 0.999},
-        batch=32,
-    ),
-    "joint_speech": Recipe(
-        about="one diffusion transformer for words and speech: 7 words and 52 tokens of vqvae_sound",
-        learns_from=_speech_as_sequences,
-        loss=loss_of_joint(models.SPEECH),
-        scores=score_joint_speech,
-        settings={"steps": 12_000, "lr": 2e-3, "seed": 0, "average": 0.999},
-        batch=64,
         learned_from=_FROM_SPEECH,
     ),
     "vqvae_clips": Recipe(

@@ -1,13 +1,12 @@
 import math
 import re
-from functools import cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqdit_lite.metrics import bits_per_token, edit_distance, perplexity, psnr, recall_at, usage
+from vqdit_lite.metrics import bits_per_token, perplexity, psnr, recall_at, usage
 
 many_cases = settings(deadline=None, max_examples=25)
 
@@ -109,38 +108,3 @@ def test_scores_that_are_no_numbers_are_not_found():
 def test_scores_that_are_no_square_and_odd_ks_are_named(k, shape):
     with pytest.raises(ValueError, match=re.escape(f"k from 1 to Q; {shape} and {k} came")):
         recall_at(k, torch.zeros(shape))
-
-
-def distance_by_definition(said: str, heard: str) -> int:
-    """The cheapest of all ways to change the last letter, after the cheapest way to change the rest."""
-
-    @cache
-    def of(i: int, j: int) -> int:
-        if not i or not j:
-            return i + j
-        if said[i - 1] == heard[j - 1]:
-            return min(of(i - 1, j - 1), 1 + of(i - 1, j), 1 + of(i, j - 1))
-        return 1 + min(of(i - 1, j - 1), of(i - 1, j), of(i, j - 1))
-
-    return of(len(said), len(heard))
-
-
-short = st.text("abc", max_size=7)
-
-
-@settings(deadline=None, max_examples=150)
-@given(short, short, short)
-def test_the_edit_distance_is_a_distance_and_that_of_its_definition(one, other, third):
-    found = edit_distance(one, other)
-    assert found == distance_by_definition(one, other) == edit_distance(other, one)
-    assert (found == 0) == (one == other)
-    assert abs(len(one) - len(other)) <= found <= max(len(one), len(other))
-    assert found <= edit_distance(one, third) + edit_distance(third, other)
-    assert edit_distance(one + third, other + third) <= found
-
-
-def test_edit_distances_that_are_known():
-    assert edit_distance("kitten", "sitting") == 3
-    assert edit_distance("intention", "execution") == 5
-    assert edit_distance("a red circle".split(), "red large circle here".split()) == 3  # words, not letters
-    assert edit_distance([], ["one", "two"]) == 2
