@@ -108,7 +108,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 def build(name: str) -> nn.Module:
     """A model as it was before training, with random weights."""
     if name not in BUILDERS:
-        raise ValueError(f"There is no model {name!r}; there are: {', '.join(BUILDERS)}.")
+        raise ValueError(f"There is no checkpoint {name!r}; there are: {', '.join(BUILDERS)}.")
     return BUILDERS[name]()
 
 

@@ -60,7 +60,7 @@ def test_the_shipped_transformers_draw_what_is_asked_for(name, classes, scale):
 @pytest.mark.parametrize(("name", "classes"), [("masked_scenes", 12), ("masked_mnist", 10)])
 @torch.no_grad()
 def test_the_shipped_masked_transformers_draw_what_is_asked_for(name, classes):
-    labels, diffusion = torch.arange(10 * classes) % classes, getattr(recipes, name.upper())
+    labels, diffusion = torch.arange(10 * classes) % classes, getattr(models, name.upper())
     ids = models.draw_tokens(diffusion, models.load(name), labels, 2.0, torch.Generator().manual_seed(5))
     pictures = models.load(name.replace("masked", "vqvae")).decode(ids)
     read = data.read_labels(pictures) if classes == 12 else models.load("judge_mnist")(pictures).argmax(1)
