@@ -30,10 +30,9 @@ GUIDANCE = 2.0  # scale at which masked models are asked
 WORDS = Tokenizer(data.CAPTION_WORDS)  # of the captions of scenes
 LAYOUT = Layout(Segment("text", len(WORDS), (7,)), Segment("picture", 64, (6, 6)))
 
-SPOKEN = Tokenizer(sound.SPOKEN_WORDS)
-
 
 def diffusion_of(layout: Layout) -> MaskedDiffusion:
+    """The masked diffusion with which models of a layout were trained and are asked."""
     return MaskedDiffusion(linear(), layout.mask_id, "bounded")
 
 
