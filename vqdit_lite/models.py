@@ -41,6 +41,7 @@ FILM = Layout(
 
 
 def diffusion_of(layout: Layout) -> MaskedDiffusion:
+    """The masked diffusion with which models of a layout were trained and are asked."""
     return MaskedDiffusion(linear(), layout.mask_id, "bounded")
 
 

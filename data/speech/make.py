@@ -12,10 +12,8 @@ import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
 
-from vqdit_lite.data import CAPTION_WORDS
-from vqdit_lite.sound import LOUDNESS, SAMPLE_RATE, mu_law
+from vqdit_lite.sound import LOUDNESS, SAMPLE_RATE, SPOKEN_WORDS, mu_law
 
-DIGITS = "zero one two three four five six seven eight nine".split()
 VOICES = (
     "en-us+m3 en-us+f2 en-gb+m7 en-gb-scotland+f4 en-us+m1 en-gb+f1 en-gb-x-rp+f3".split()
 )  # the last is kept for tests
@@ -35,10 +33,9 @@ def speak(word: str, voice: str, speed: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    words = [*CAPTION_WORDS, *DIGITS]
-    waves = [speak(word, voice, speed) for word in words for voice in VOICES for speed in SPEEDS]
-    lengths = np.array([len(wave) for wave in waves]).reshape(len(words), len(VOICES), len(SPEEDS))
+    waves = [speak(word, voice, speed) for word in SPOKEN_WORDS for voice in VOICES for speed in SPEEDS]
+    lengths = np.array([len(wave) for wave in waves]).reshape(len(SPOKEN_WORDS), len(VOICES), len(SPEEDS))
     sound = mu_law(np.concatenate(waves))
     file = Path(__file__).with_name("words.npz")
-    np.savez_compressed(file, words=words, voices=VOICES, speeds=SPEEDS, lengths=lengths, sound=sound)
+    np.savez_compressed(file, words=SPOKEN_WORDS, voices=VOICES, speeds=SPEEDS, lengths=lengths, sound=sound)
     print(f"{file}: {len(waves)} words, {len(sound) / SAMPLE_RATE:.0f} s, {file.stat().st_size / 1e6:.2f} MB")
