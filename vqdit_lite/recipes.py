@@ -548,7 +548,7 @@ RECIPES = {
         learns_from=_speech_as_sequences,
         loss=loss_of_joint(models.SPEECH, alike(models.SPEECH)),
         scores=score_joint_speech,
-        settings={"steps": 12_000, "lr": 2e-3, "seed": 0, "average": 0.999},
+        settings={"steps": 8000, "lr": 2e-3, "seed": 0, "average": 0.999},
         batch=64,
         learned_from=_FROM_SPEECH,
     ),

@@ -284,6 +284,9 @@ def test_the_loss_is_the_weighted_surprise_by_hand(schedule, weighting):
     x = diffusion.corrupt(x0, t, fresh)
     each = (diffusion.weight(t)[:, None] * surprise(denoiser, x, x0)).where(x == world.mask_id, 0)
     close(diffusion.loss(denoiser, x0, generator(), t=t)["loss"], each.sum() / x0.numel(), 1e-9)
+    counts = torch.tensor([0.0, 1.0, 5.0])
+    counted = (each * counts).sum() / x0.numel()
+    close(diffusion.loss(denoiser, x0, generator(), t=t, importance=counts)["loss"], counted, 1e-9)
 
 
 # ---------------------------------------------------------------- corruption
