@@ -354,8 +354,8 @@ def _speech_as_sequences(generator: torch.Generator, device: torch.device) -> Te
 
 @torch.no_grad()
 def score_joint_speech(model: DiT, device: torch.device) -> dict[str, float]:
-    """Word errors of what is heard, of known voices, the unheard one and people; and of what is said, as the judge
-    hears it in the wave."""
+    """Word errors of what is heard, of known voices, the unheard one and people; people's digits that are told right
+    from each other; and word errors of what is said, as the judge hears it in the wave."""
     generator, scores, fresh = torch.Generator().manual_seed(1_000_000), {}, fresh_speech()
     for name, spoken in fresh.items():
         x = models.spoken_sequences(spoken, device)
@@ -363,6 +363,9 @@ def score_joint_speech(model: DiT, device: torch.device) -> dict[str, float]:
         scores[f"word_error_{name}"] = word_error(
             spoken.sentences, models.SPOKEN.decode(models.SPEECH.unpack(heard)["text"])
         )
+    people = sound.spoken_digits("test")
+    heard = models.heard_digits(model, people.waves, device)
+    scores["digits_of_people_right"] = (heard == people.labels).float().mean().item()
     sentences = fresh["known_voices"].sentences
     said = models.say(model, sentences, generator, device)
     scores["word_error_of_speech"] = word_error(
