@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqdit_lite import checkpoints, data, motion, sound
+from vqdit_lite import checkpoints, data, sound
 from vqdit_lite.autoencoder import VQVAE, Encoder, LatentSpace
 from vqdit_lite.gaussian import GaussianDiffusion, guided
 from vqdit_lite.masked import MaskedDiffusion
@@ -33,12 +33,6 @@ LAYOUT = Layout(Segment("text", len(WORDS), (7,)), Segment("picture", 64, (6, 6)
 
 SPOKEN = Tokenizer(sound.SPOKEN_WORDS)
 SPEECH = Layout(Segment("text", len(SPOKEN), (7,)), Segment("sound", 512, (sound.FRAMES // 4,)))
-
-CLIP_WORDS = Tokenizer(motion.CLIP_WORDS)
-PIECES = ("start", "first", "second", "end")  # a still, four frames, four frames, a still
-FILM = Layout(
-    Segment("text", len(CLIP_WORDS), (9,)), *(Segment(piece, 1024, (6, 6), alphabet="codes") for piece in PIECES)
-)
 
 
 def diffusion_of(layout: Layout) -> MaskedDiffusion:
@@ -108,11 +102,6 @@ def _vqvae_frames() -> VQVAE:
     return VQVAE((3, 24, 24), VectorQuantizer(num_codes=256, dim=8, decay=0.97), width=64)
 
 
-def _joint_clips() -> DiT:
-    embedding = TokenEmbedding(FILM, 128, start=load("vqvae_clips").quantizer.codebook)  # all pieces share its ids
-    return DiT(embedding, FILM.vocabulary, FILM.positions(128), depth=4, heads=4)
-
-
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "vqvae_scenes": _vqvae_scenes,
     "judge_mnist": _judge_mnist,
@@ -128,7 +117,6 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "joint_speech": _joint_speech,
     "vqvae_clips": _vqvae_clips,
     "vqvae_frames": _vqvae_frames,
-    "joint_clips": _joint_clips,
 }
 
 
@@ -320,18 +308,3 @@ def joined(halves: Tensor) -> Tensor:
 def frames_of(clips: Tensor) -> Tensor:
     """Clips (B, 3, 8, 24, 24) as pictures (B · 8, 3, 24, 24)."""
     return clips.transpose(1, 2).flatten(0, 1)
-
-
-def film(clips: motion.Clips, device: torch.device) -> Tensor:
-    """Clips as sequences (B, 153): the words of their captions, then the tokens of their four pieces."""
-    text = CLIP_WORDS.encode(motion.clip_captions(clips.tracks), 9)
-    ids = tokens("vqvae_clips", pieces_of(clips.frames).flatten(0, 1), device).unflatten(0, (-1, 4))  # (B, 4, 36)
-    return FILM.pack(text=text.to(device), **dict(zip(PIECES, ids.unbind(1), strict=True)))
-
-
-def clips_in(x: Tensor, device: torch.device) -> Tensor:
-    """The clips (B, 3, 8, 24, 24) that sequences (B, 153) hold, on the CPU."""
-    parts = FILM.unpack(x)
-    halves = torch.stack([parts["first"], parts["second"]], 1).flatten(0, 1).flatten(1)  # (2 · B, 36)
-    model = load("vqvae_clips", device)
-    return joined(torch.cat([model.decode(part) for part in halves.split(500)]).cpu())

@@ -21,7 +21,7 @@ from vqdit_lite.transformer import DiT, patchify
 
 # How many examples each recipe learns from.
 SCENES_SHOWN, MNIST_SHOWN, DIGITS_SHOWN = 30_000, 9_000, 1_347
-PAIRS_SHOWN, SPEECH_SHOWN, CLIPS_SHOWN = 100_000, 80_000, 60_000
+PAIRS_SHOWN, SPEECH_SHOWN = 100_000, 80_000
 
 
 class Recipe(NamedTuple):
@@ -408,38 +408,6 @@ def score_vqvae_frames(model: VQVAE, device: torch.device, count: int = 1000) ->
     return {"psnr_db": psnr(decoded, pictures), "codes_used": used, "clips_read_right": same}
 
 
-def _clips_as_sequences(generator: torch.Generator, device: torch.device) -> Tensor:
-    parts = (motion.clips(5000, generator) for _ in range(CLIPS_SHOWN // 5000))
-    return torch.cat([models.film(part, device) for part in parts])
-
-
-@torch.no_grad()
-def score_joint_clips(model: DiT, device: torch.device, count: int = 500) -> dict[str, float]:
-    """The share of fresh clips that are right, by the reader: made from a first frame and words, from words, between
-    two frames, after the first half; and of captions that are true."""
-    generator = torch.Generator().manual_seed(1_000_000)
-    fresh = motion.clips(count, generator)
-    said, x = motion.clip_captions(fresh.tracks), models.film(fresh, device)
-    scores = {}
-    for task, given in TASKS.items():
-        known = models.FILM.tokens(*given)
-        made = models.fill_in(models.FILM, model, x, known, generator, steps=16, scale=models.GUIDANCE, condition=given)
-        tracks = motion.read_clips(models.clips_in(made, device))
-        right = motion.clip_true_of(said, tracks) if task == "from_words" else (tracks == fresh.tracks).all(1)
-        scores[f"{task}_right"] = right.float().mean().item()
-    captioned = models.fill_in(models.FILM, model, x, models.FILM.tokens(*models.PIECES), generator, steps=9)
-    captions = models.CLIP_WORDS.decode(models.FILM.unpack(captioned)["text"])
-    return scores | {"captions_right": motion.clip_true_of(captions, fresh.tracks).float().mean().item()}
-
-
-TASKS = {  # what is given to make a clip
-    "animated": ("text", "start"),
-    "from_words": ("text",),
-    "between": ("start", "end"),
-    "continued": ("start", "first"),
-}
-
-
 _FROM_MNIST = "the first 9,000 of MNIST's test pictures (CC BY-SA 3.0)"
 _FROM_SPEECH = f"the course's spoken words and 2,700 recordings of the {sound.LICENCE_OF_DIGITS}"
 RECIPES = {
@@ -537,14 +505,6 @@ RECIPES = {
         settings={"steps": 3000, "lr": 1e-3, "seed": 1, "average": 0.995},
         batch=32,
         learned_from=_FROM_SPEECH,
-    ),
-    "joint_clips": Recipe(
-        about="one diffusion transformer for captions and clips: 9 words and 4 pieces of 36 tokens of vqvae_clips",
-        learns_from=_clips_as_sequences,
-        loss=loss_of_joint(models.FILM),
-        scores=score_joint_clips,
-        settings={"steps": 9000, "lr": 2e-3, "seed": 0, "average": 0.999},
-        batch=32,
     ),
     "joint_speech": Recipe(
         about="one diffusion transformer for words and speech: 7 words and 52 tokens of vqvae_sound",

@@ -10,7 +10,6 @@ __all__ = [
     "Attention",
     "DiT",
     "DiTBlock",
-    "SpaceTimeBlock",
     "attention",
     "attention_maps",
     "patchify",
@@ -214,48 +213,6 @@ class DiTBlock(nn.Module):
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, x, 1 + scale)
-
-
-class SpaceTimeBlock(nn.Module):
-    """A block for clips in which tokens look along one axis only: within their frame, or through time at their place.
-
-    Args:
-        block: does the work, with "adaln".
-        frames: F of the clip; its tokens stand frame by frame, N = F · S.
-        along: "space" or "time". A transformer takes one after the other in turn.
-
-    Source: arXiv 2401.03048, figure 2, variant 1; divided attention inside one block arXiv 2102.05095.
-
-    >>> block = SpaceTimeBlock(DiTBlock(width=32, heads=4), frames=8, along="time")
-    >>> block(torch.rand(2, 8 * 36, 32), torch.rand(2, 1, 32)).shape
-    torch.Size([2, 288, 32])
-    """
-
-    def __init__(self, block: DiTBlock, frames: int, along: str):
-        super().__init__()
-        if along not in ("space", "time") or frames < 1:
-            raise ValueError(f'along must be "space" or "time" and frames at least 1; they are {along!r} and {frames}.')
-        self.block, self.frames, self.along = block, frames, along
-
-    def forward(self, x: Tensor, condition: Tensor, angles: Tensor | None = None) -> Tensor:
-        """Tokens x (B, F · S, width) and a condition (B, 1 or F · S, width), as in `DiTBlock`."""
-        if x.shape[1] % self.frames:
-            raise ValueError(f"{x.shape[1]} tokens do not make {self.frames} frames of equal size.")
-        parts = self._split(x)  # (B · F, S, width) or (B · S, F, width)
-        if condition.shape[1] == 1:
-            count = self.frames if self.along == "space" else x.shape[1] // self.frames
-            conditions = condition.repeat_interleave(count, dim=0)  # (B · F or B · S, 1, width)
-        else:
-            conditions = self._split(condition)
-        return self._join(self.block(parts, conditions, angles), len(x))
-
-    def _split(self, x: Tensor) -> Tensor:
-        x = x.unflatten(1, (self.frames, -1))  # (B, F · S, width) -> (B, F, S, width)
-        return (x if self.along == "space" else x.transpose(1, 2)).flatten(0, 1)  # (B · F, S, …) or (B · S, F, …)
-
-    def _join(self, x: Tensor, batch: int) -> Tensor:
-        x = x.unflatten(0, (batch, -1))  # (B, F, S, width) or (B, S, F, width)
-        return (x if self.along == "space" else x.transpose(1, 2)).flatten(1, 2)  # (B, F · S, width)
 
 
 class DiT(nn.Module):

@@ -12,7 +12,6 @@ from vqdit_lite.transformer import (
     Attention,
     DiT,
     DiTBlock,
-    SpaceTimeBlock,
     attention,
     attention_maps,
     patchify,
@@ -570,85 +569,6 @@ def test_maps_of_a_model_inside_another_are_found():
             return self.inner(x, torch.full((len(x),), 0.5))
 
     assert len(attention_maps(Wrapped(), inputs()[0])) == 2
-
-
-# ---------------------------------------------------------------- blocks for clips
-
-
-PER_FRAME = 4
-CLIP = 3 * PER_FRAME  # three frames, which stand one after the other
-FRAME, PLACE = torch.arange(CLIP) // PER_FRAME, torch.arange(CLIP) % PER_FRAME
-TOGETHER = {"space": FRAME[:, None] == FRAME, "time": PLACE[:, None] == PLACE}  # who may look at whom
-
-
-def clip_block(along: str) -> SpaceTimeBlock:
-    torch.manual_seed(0)
-    return SpaceTimeBlock(perturbed(DiTBlock(WIDTH, 4)), frames=3, along=along)
-
-
-@pytest.mark.parametrize("rotary", [False, True])
-@pytest.mark.parametrize("conditions", [1, CLIP])
-@pytest.mark.parametrize("along", ["space", "time"])
-def test_a_block_for_clips_is_a_masked_block(along, conditions, rotary, monkeypatch):
-    layer, x, condition = clip_block(along), random(2, CLIP, WIDTH), random(2, conditions, WIDTH, seed=1)
-    stands = PLACE if along == "space" else FRAME  # where a token stands among those that it looks at
-    angles = rotary_angles(torch.arange(3.0 if along == "time" else PER_FRAME), WIDTH // 4) if rotary else None
-    found = layer(x, condition, angles)
-    assert differ(found, layer.block(x, condition))
-    plain = F.scaled_dot_product_attention
-    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda q, k, v: plain(q, k, v, attn_mask=TOGETHER[along]))
-    close(found, layer.block(x, condition, angles[stands] if rotary else None))
-
-
-@pytest.mark.parametrize("along", ["space", "time"])
-def test_a_change_reaches_the_own_frame_or_place_and_no_other(along):
-    layer, x, condition = clip_block(along), random(1, CLIP, WIDTH), random(1, 1, WIDTH, seed=1)
-    before = layer(x, condition)
-    for token in range(CLIP):
-        changed = x.clone()
-        changed[:, token] += random(WIDTH, seed=2)
-        reached = (layer(changed, condition) - before).abs().amax((0, 2)) > 1e-4
-        assert torch.equal(reached, TOGETHER[along][token])
-
-
-def test_space_and_time_in_turn_reach_the_whole_clip():
-    space, time = clip_block("space"), clip_block("time")
-    x, condition = random(2, CLIP, WIDTH), random(2, 1, WIDTH, seed=1)
-    changed = x.clone()
-    changed[0, 5] += random(WIDTH, seed=2)
-    apart = (time(space(changed, condition), condition) - time(space(x, condition), condition)).abs().amax(2)
-    assert (apart[0] > 1e-5).all()
-    assert not apart[1].any()  # the other clip of the batch
-
-
-def test_maps_of_blocks_for_clips_are_parts_of_the_whole_map():
-    """Attention among fewer tokens is the attention among all, cut out and made to sum to 1."""
-    inputs = random(2, CLIP, 4), torch.tensor([0.2, 0.7])
-    for along in ("space", "time"):
-        model = perturbed(dit(positions=sincos_grid(3, PER_FRAME, WIDTH), depth=1, num_classes=0))
-        (whole,) = attention_maps(model, *inputs)
-        model.blocks[0] = SpaceTimeBlock(model.blocks[0], 3, along)
-        (part,) = attention_maps(model, *inputs)
-        together = TOGETHER[along]
-        cut = whole * together / (whole * together).sum(-1, keepdim=True)
-        groups = (FRAME if along == "space" else PLACE).unique()
-        wanted = []
-        for row in range(2):
-            for group in groups:
-                own = (FRAME if along == "space" else PLACE) == group
-                wanted.append(cut[row][:, own][:, :, own])
-        close(part, torch.stack(wanted))
-
-
-@pytest.mark.parametrize(("along", "frames"), [("depth", 3), ("", 3), (None, 3), ("time", 0), ("space", -1)])
-def test_an_axis_or_a_number_of_frames_that_is_none_is_named(along, frames):
-    with pytest.raises(ValueError, match=f"at least 1; they are {along!r} and {frames}"):
-        SpaceTimeBlock(DiTBlock(WIDTH, 4), frames, along)
-
-
-def test_tokens_that_make_no_frames_are_named():
-    with pytest.raises(ValueError, match="13 tokens do not make 3 frames"):
-        clip_block("time")(random(1, 13, WIDTH), random(1, 1, WIDTH))
 
 
 # ---------------------------------------------------------------- bad input
