@@ -335,3 +335,19 @@ def clips_in(x: Tensor, device: torch.device) -> Tensor:
     halves = torch.stack([parts["first"], parts["second"]], 1).flatten(0, 1).flatten(1)  # (2 · B, 36)
     model = load("vqvae_clips", device)
     return joined(torch.cat([model.decode(part) for part in halves.split(500)]).cpu())
+
+
+def perform(
+    model: DiT, x: Tensor, given: tuple[str, ...], asked: tuple[str, ...], generator: torch.Generator
+) -> Tensor:
+    """Sequences (B, 153) in which the segments `asked` are filled in from those `given`, with guidance; all others are
+    hidden, and stay so."""
+    idle = tuple(name for name in FILM.segments if name not in given + asked)
+    sought = FILM.tokens(*asked).to(x.device)
+    denoiser = guided(FILM.denoiser(model, idle), FILM.denoiser(model, (*idle, *given)), GUIDANCE)
+    times = time_grid(min(16, sought.sum().item()), "cosine")
+    known = x.masked_fill(FILM.tokens(*idle).to(x.device), 0)  # never seen: a frozen token needs some id
+    *_, filled = diffusion_of(FILM).sample(
+        denoiser, known, times, "confidence", generator=generator, frozen=~sought, randomness=1.0
+    )
+    return x.where(FILM.tokens(*given).to(x.device), FILM.mask_id).where(~sought, filled)
