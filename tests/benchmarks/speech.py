@@ -43,12 +43,11 @@ def main():
         judged = recipes.word_error(fresh.sentences, heard)
         known = "" if voice in sound.KNOWN_VOICES else " (never heard in training)"
         print(f"{name}{known}: word error {error:.2%}; of the judge {judged:.2%}", flush=True)
-    people, recordings = recipes.people_shown("test", generator), sound.spoken_digits("test")
-    heard = hear(models.spoken_sequences(people, device))
-    for speaker in dict.fromkeys(recordings.speakers):
-        pairs = zip(recordings.speakers, people.sentences, heard, strict=True)
-        right = [said == other for name, said, other in pairs if name == speaker]
-        print(f"{speaker}: {sum(right)} of {len(right)} digits right")
+    people = sound.spoken_digits("test")
+    heard = models.heard_digits(model, people.waves, device)
+    for speaker in dict.fromkeys(people.speakers):
+        own = torch.tensor([name == speaker for name in people.speakers])
+        print(f"{speaker}: {(heard == people.labels)[own].sum()} of {own.sum()} digits right")
 
 
 if __name__ == "__main__":

@@ -90,19 +90,14 @@ def test_the_shipped_model_of_words_and_speech_hears_and_speaks():
     assert heard[:, layout.tokens("sound")].equal(x[:, layout.tokens("sound")])
     assert recipes.word_error(spoken.sentences, models.SPOKEN.decode(layout.unpack(heard)["text"])) <= 0.03
     said = models.say(model, spoken.sentences, generator, CPU)
-    assert recipes.word_error(spoken.sentences, models.listen(judge, models.mels_of(said))) <= 0.08
+    assert recipes.word_error(spoken.sentences, models.listen(judge, models.mels_of(said))) <= 0.12
 
 
 @torch.no_grad()
 def test_the_shipped_model_of_speech_understands_people_from_tokens():
-    people, layout = sound.spoken_digits("sample"), models.SPEECH
-    generator = torch.Generator().manual_seed(5)
-    waves = sound.arrange([[wave] for wave in people.waves], generator)
-    x = layout.pack(sound=models.tokens("vqvae_sound", models.mels_of(waves), CPU))
-    heard = models.fill_in(layout, models.load("joint_speech"), x, layout.tokens("sound"), generator, steps=7)
-    said = [sound.DIGITS[label] for label in people.labels]
-    words = models.SPOKEN.decode(layout.unpack(heard)["text"])
-    assert sum(one == other for one, other in zip(said, words, strict=True)) / 60 >= 0.85
+    people = sound.spoken_digits("sample")
+    heard = models.heard_digits(models.load("joint_speech"), people.waves, CPU)
+    assert (heard == people.labels).float().mean() >= 0.88
 
 
 @torch.no_grad()
