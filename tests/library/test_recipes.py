@@ -127,6 +127,26 @@ def test_pieces_of_a_clip_are_its_halves_between_two_stills():
     assert all(start[:, :, k].equal(frames[:, :, 0]) and end[:, :, k].equal(frames[:, :, 7]) for k in range(4))
 
 
+def test_alike_lets_seven_words_count_as_much_as_fifty_two_sounds():
+    counts = recipes.alike(models.SPEECH)
+    assert counts.mean() == pytest.approx(1)
+    assert counts[:7].sum() == pytest.approx(counts[7:].sum())
+
+
+def test_the_loss_of_a_joint_model_follows_importance():
+    x0 = models.SPEECH.pack(text=torch.zeros(4, 7).long(), sound=torch.zeros(4, 52).long())
+
+    def denoiser(x, t):
+        return torch.zeros(*x.shape, models.SPEECH.vocabulary)
+
+    only_words = models.SPEECH.tokens("text").float()
+    one, words = (
+        recipes.loss_of_joint(models.SPEECH, importance)(denoiser, x0, torch.Generator().manual_seed(0))["loss"]
+        for importance in (1.0, only_words)
+    )
+    assert 0 < words < one
+
+
 def test_word_error_counts_errors_for_each_word_said():
     assert recipes.word_error(["small red circle", "two"], ["small circle", "two"]) == pytest.approx(1 / 4)
     assert recipes.word_error(["two"], ["two two two"]) == 2
