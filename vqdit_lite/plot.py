@@ -100,7 +100,14 @@ def draw_sound(axis: Axes, wave: Tensor, title: str) -> None:
     wave = F.pad(wave.detach().cpu(), (0, -len(wave) % HOP))
     extent = (0, len(wave) / SAMPLE_RATE, 0, BANDS)
     axis.imshow(
-        log_mel(wave[None])[0].numpy(), origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=1, extent=extent
+        log_mel(wave[None])[0].numpy(),
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=0,
+        vmax=1,
+        extent=extent,
+        interpolation="nearest",  # also keeps the picture small on disk
     )
     axis.set_title(title, loc="left")
     axis.set(xlabel="seconds", ylabel="mel band")

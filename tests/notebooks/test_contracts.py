@@ -218,7 +218,7 @@ def test_links_lead_somewhere(path):
 def test_cells_are_short_and_the_page_is_light(path):
     long = [cell.source for cell in code_cells(path) if not taught(cell) and len(cell.source.splitlines()) > 40]
     assert not long
-    assert path.stat().st_size <= 2.5 * 2**20
+    assert path.stat().st_size <= 1.5 * 2**20
 
 
 @each
