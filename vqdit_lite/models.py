@@ -40,6 +40,14 @@ FILM = Layout(
     Segment("text", len(CLIP_WORDS), (9,)), *(Segment(piece, 1024, (6, 6), alphabet="codes") for piece in PIECES)
 )
 
+TASKS = {  # of a clip: what is given, and what is filled in; what is in neither stays hidden
+    "still": (("text",), ("start",)),
+    "animated": (("text", "start"), ("first", "second", "end")),
+    "between": (("start", "end"), ("text", "first", "second")),
+    "continued": (("start", "first"), ("text", "second", "end")),
+    "captions": (PIECES, ("text",)),
+}
+
 
 def diffusion_of(layout: Layout) -> MaskedDiffusion:
     """The masked diffusion with which models of a layout were trained and are asked."""
@@ -227,6 +235,38 @@ def fill_in(
     return x
 
 
+def answer(
+    layout: Layout,
+    model: DiT,
+    x: Tensor,
+    given: tuple[str, ...],
+    asked: tuple[str, ...],
+    generator: torch.Generator,
+    scale: float = GUIDANCE,
+    steps: int = 16,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Sequences (B, N) in which the segments `asked` are filled in from those `given`; all others are hidden.
+
+    Guidance of `scale` leads away from what the model would say if nothing were given. Give x as a sequence in which
+    the given segments are known.
+    """
+    device, idle = x.device, tuple(name for name in layout.segments if name not in given + asked)
+    sought, known = layout.tokens(*asked).to(device), layout.tokens(*given).to(device)
+    denoiser = guided(layout.denoiser(model, idle), layout.denoiser(model, (*idle, *given)), scale)
+    *_, filled = diffusion_of(layout).sample(
+        denoiser,
+        x.masked_fill(layout.tokens(*idle).to(device), 0),  # never seen: a frozen token needs some id
+        time_grid(min(steps, sought.sum().item()), "cosine"),
+        "confidence",
+        generator=generator,
+        frozen=~sought,
+        temperature=temperature,
+        randomness=1.0,
+    )
+    return filled.where(sought | known, layout.mask_id)
+
+
 def pairs(scenes: data.Scenes, device: torch.device) -> Tensor:
     """Scenes as sequences (B, 43): their captions' words, then the tokens of their pictures."""
     text = WORDS.encode(data.captions(scenes.objects), 7)
@@ -335,19 +375,3 @@ def clips_in(x: Tensor, device: torch.device) -> Tensor:
     halves = torch.stack([parts["first"], parts["second"]], 1).flatten(0, 1).flatten(1)  # (2 · B, 36)
     model = load("vqvae_clips", device)
     return joined(torch.cat([model.decode(part) for part in halves.split(500)]).cpu())
-
-
-def perform(
-    model: DiT, x: Tensor, given: tuple[str, ...], asked: tuple[str, ...], generator: torch.Generator
-) -> Tensor:
-    """Sequences (B, 153) in which the segments `asked` are filled in from those `given`, with guidance; all others are
-    hidden, and stay so."""
-    idle = tuple(name for name in FILM.segments if name not in given + asked)
-    sought = FILM.tokens(*asked).to(x.device)
-    denoiser = guided(FILM.denoiser(model, idle), FILM.denoiser(model, (*idle, *given)), GUIDANCE)
-    times = time_grid(min(16, sought.sum().item()), "cosine")
-    known = x.masked_fill(FILM.tokens(*idle).to(x.device), 0)  # never seen: a frozen token needs some id
-    *_, filled = diffusion_of(FILM).sample(
-        denoiser, known, times, "confidence", generator=generator, frozen=~sought, randomness=1.0
-    )
-    return x.where(FILM.tokens(*given).to(x.device), FILM.mask_id).where(~sought, filled)

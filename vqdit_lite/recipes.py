@@ -414,22 +414,13 @@ def _clips_as_sequences(generator: torch.Generator, device: torch.device) -> Ten
     return torch.cat([models.film(part, device) for part in parts])
 
 
-TASKS = {  # what is given, and what is filled in; what is in neither stays hidden
-    "still": (("text",), ("start",)),
-    "animated": (("text", "start"), ("first", "second", "end")),
-    "between": (("start", "end"), ("text", "first", "second")),
-    "continued": (("start", "first"), ("text", "second", "end")),
-    "captions": (models.PIECES, ("text",)),
-}
-
-
 def times_of_tasks(n: int, generator: torch.Generator) -> Tensor:
     """Times of each token (n, N) for training as in use: a task by chance; what it gives is clean, or in one row of ten
     hidden; what is asked for is at one time of all."""
     given, asked = (
-        torch.stack([models.FILM.tokens(*names) for names in side]) for side in zip(*TASKS.values(), strict=True)
+        torch.stack([models.FILM.tokens(*names) for names in side]) for side in zip(*models.TASKS.values(), strict=True)
     )
-    task = torch.randint(len(TASKS), (n,), generator=generator)
+    task = torch.randint(len(models.TASKS), (n,), generator=generator)
     unknown = (torch.rand(n, 1, generator=generator) < 0.1).float()
     t = stratified_times(n, generator)[:, None]
     return torch.where(given[task], unknown, torch.where(asked[task], t, 1.0))  # (n, N)
@@ -447,12 +438,16 @@ def score_joint_clips(model: DiT, device: torch.device, count: int = 500) -> dic
     generator = torch.Generator().manual_seed(1_000_000)
     fresh = motion.clips(count, generator)
     said, x, scores = motion.clip_captions(fresh.tracks), models.film(fresh, device), {}
+
+    def tell(x, task):
+        return models.answer(models.FILM, model, x, *models.TASKS[task], generator)
+
     for task in ("animated", "between", "continued"):
-        tracks = motion.read_clips(models.clips_in(models.perform(model, x, *TASKS[task], generator), device))
+        tracks = motion.read_clips(models.clips_in(tell(x, task), device))
         scores[f"{task}_right"] = (tracks == fresh.tracks).all(1).float().mean().item()
-    made = models.perform(model, models.perform(model, x, *TASKS["still"], generator), *TASKS["animated"], generator)
+    made = tell(tell(x, "still"), "animated")
     true = motion.clip_true_of(said, motion.read_clips(models.clips_in(made, device)))
-    captioned = models.perform(model, x, *TASKS["captions"], generator)
+    captioned = tell(x, "captions")
     captions = models.CLIP_WORDS.decode(models.FILM.unpack(captioned)["text"])
     return scores | {
         "from_words_right": true.float().mean().item(),

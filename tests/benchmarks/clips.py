@@ -9,7 +9,7 @@ import time
 import torch
 from torch import nn
 
-from vqdit_lite import models, motion, recipes
+from vqdit_lite import models, motion
 from vqdit_lite.training import pick_device
 from vqdit_lite.transformer import DiT, SpaceTimeBlock, sincos_grid
 
@@ -45,13 +45,12 @@ def main():
         print(f"{frames:3} frames: full {full:7.0f}   space and time {turns:7.0f}   {full / turns:.2f}", flush=True)
     model, generator = models.load("joint_clips", device), torch.Generator().manual_seed(0)
     x = models.film(motion.clips(16, generator), device)
-    for task, given in recipes.TASKS.items():
-        known = models.FILM.tokens(*given)
+    for name, task in models.TASKS.items():
 
-        def make(known=known, given=given):
-            models.clips_in(models.fill_in(models.FILM, model, x, known, generator, 16, models.GUIDANCE, given), device)
+        def ask(task=task):
+            models.answer(models.FILM, model, x, *task, generator)
 
-        print(f"16 clips, {task}: {milliseconds(make, 3) / 1000:.1f} s", flush=True)
+        print(f"16 clips, {name}: {milliseconds(ask, 3) / 1000:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
