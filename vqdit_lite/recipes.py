@@ -192,6 +192,29 @@ def loss_of_joint(layout: Layout, importance: Tensor | float = 1.0) -> Callable:
     return loss
 
 
+Task = tuple[tuple[str, ...], tuple[str, ...]]  # the segments that are given, and those asked for
+
+
+def times_of_tasks(layout: Layout, tasks: Sequence[Task], n: int, generator: torch.Generator) -> Tensor:
+    """Times of each token (n, N) for training as in use: a task by chance; what it gives is clean, or in one row of ten
+    hidden; what is asked for is at one time of all; the rest is hidden."""
+    given, asked = (torch.stack([layout.tokens(*names) for names in side]) for side in zip(*tasks, strict=True))
+    task = torch.randint(len(tasks), (n,), generator=generator)
+    unknown = (torch.rand(n, 1, generator=generator) < 0.1).float()
+    t = stratified_times(n, generator)[:, None]
+    return torch.where(given[task], unknown, torch.where(asked[task], t, 1.0))  # (n, N)
+
+
+def loss_of_tasks(layout: Layout, tasks: Sequence[Task], importance: Tensor | float = 1.0) -> Callable:
+    """The loss of sequences (B, N) of a layout, at the times of tasks."""
+
+    def loss(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        t = times_of_tasks(layout, tasks, len(x0), generator)
+        return models.diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t, importance=importance)
+
+    return loss
+
+
 def alike(layout: Layout) -> Tensor:
     """An importance of tokens, (N,), that lets a short segment count as much as a long one; on average 1."""
     lengths = layout.modality.bincount()
@@ -414,23 +437,6 @@ def _clips_as_sequences(generator: torch.Generator, device: torch.device) -> Ten
     return torch.cat([models.film(part, device) for part in parts])
 
 
-def times_of_tasks(n: int, generator: torch.Generator) -> Tensor:
-    """Times of each token (n, N) for training as in use: a task by chance; what it gives is clean, or in one row of ten
-    hidden; what is asked for is at one time of all."""
-    given, asked = (
-        torch.stack([models.FILM.tokens(*names) for names in side]) for side in zip(*models.TASKS.values(), strict=True)
-    )
-    task = torch.randint(len(models.TASKS), (n,), generator=generator)
-    unknown = (torch.rand(n, 1, generator=generator) < 0.1).float()
-    t = stratified_times(n, generator)[:, None]
-    return torch.where(given[task], unknown, torch.where(asked[task], t, 1.0))  # (n, N)
-
-
-def _loss_of_clips(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    t = times_of_tasks(len(x0), generator)
-    return models.diffusion_of(models.FILM).loss(models.FILM.denoiser(model), x0, generator, t=t)
-
-
 @torch.no_grad()
 def score_joint_clips(model: DiT, device: torch.device, count: int = 500) -> dict[str, float]:
     """The share of fresh clips that are right, by the reader: made from a first frame and words, from words (first a
@@ -556,7 +562,7 @@ RECIPES = {
     "joint_clips": Recipe(
         about="one diffusion transformer for captions and clips: 9 words and 4 pieces of 36 tokens of vqvae_clips",
         learns_from=_clips_as_sequences,
-        loss=_loss_of_clips,
+        loss=loss_of_tasks(models.FILM, list(models.TASKS.values())),
         scores=score_joint_clips,
         settings={"steps": 9000, "lr": 2e-3, "seed": 0, "average": 0.999},
         batch=32,

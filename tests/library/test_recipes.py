@@ -144,7 +144,7 @@ def test_an_answer_does_not_depend_on_what_is_hidden():
 
 def test_each_example_of_clips_is_of_one_task_with_what_is_given_clean_or_in_one_of_ten_hidden():
     layout, n = models.FILM, 5000
-    t = recipes.times_of_tasks(n, torch.Generator().manual_seed(0))
+    t = recipes.times_of_tasks(layout, list(models.TASKS.values()), n, torch.Generator().manual_seed(0))
     assert t.shape == (n, layout.length)
     fits, hidden = [], []
     for given, asked in models.TASKS.values():
