@@ -375,3 +375,20 @@ def clips_in(x: Tensor, device: torch.device) -> Tensor:
     halves = torch.stack([parts["first"], parts["second"]], 1).flatten(0, 1).flatten(1)  # (2 · B, 36)
     model = load("vqvae_clips", device)
     return joined(torch.cat([model.decode(part) for part in halves.split(500)]).cpu())
+
+
+def clips_from_words(model: DiT, x: Tensor, generator: torch.Generator, tries: int = 3) -> Tensor:
+    """Sequences (B, 153) made from the words in x: first the still, then the rest. Where the model's own caption of
+    what it made is not what was asked for, it tries again."""
+    text = FILM.tokens("text").to(x.device)
+    made, left = x.clone(), torch.arange(len(x), device=x.device)
+    for _ in range(tries):
+        rows = x[left]
+        for task in ("still", "animated"):
+            rows = answer(FILM, model, rows, *TASKS[task], generator)
+        made[left] = rows
+        described = answer(FILM, model, rows, *TASKS["captions"], generator)
+        left = left[(described != rows)[:, text].any(1)]
+        if len(left) == 0:
+            break
+    return made
