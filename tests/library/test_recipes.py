@@ -117,7 +117,7 @@ def test_the_shipped_model_of_clips_does_every_task_with_frames(task):
     assert made[:, known].equal(x[:, known])
     assert (made[:, ~(known | sought)] == models.FILM.mask_id).all()
     right = (motion.read_clips(models.clips_in(made, CPU)) == fresh.tracks).all(1)
-    assert right.float().mean() >= 0.75
+    assert right.float().mean() >= 0.8
 
 
 def test_the_shipped_model_makes_clips_of_words_and_captions_of_clips():
@@ -126,7 +126,7 @@ def test_the_shipped_model_makes_clips_of_words_and_captions_of_clips():
     made = models.clips_from_words(model, x, generator)
     assert made[:, models.FILM.tokens("text")].equal(x[:, models.FILM.tokens("text")])
     tracks = motion.read_clips(models.clips_in(made, CPU))
-    assert motion.clip_true_of(motion.clip_captions(fresh.tracks), tracks).float().mean() >= 0.6
+    assert motion.clip_true_of(motion.clip_captions(fresh.tracks), tracks).float().mean() >= 0.7
     described = models.answer(models.FILM, model, x, *models.TASKS["captions"], generator)
     said = models.CLIP_WORDS.decode(models.FILM.unpack(described)["text"])
     assert motion.clip_true_of(said, fresh.tracks).float().mean() >= 0.9
