@@ -123,10 +123,13 @@ def test_the_shipped_model_of_clips_does_every_task_with_frames(task):
 def test_the_shipped_model_makes_clips_of_words_and_captions_of_clips():
     generator, fresh = torch.Generator().manual_seed(6), motion.clips(40, torch.Generator().manual_seed(6))
     x, model = models.film(fresh, CPU), models.load("joint_clips")
-    made = models.clips_from_words(model, x, generator)
-    assert made[:, models.FILM.tokens("text")].equal(x[:, models.FILM.tokens("text")])
-    tracks = motion.read_clips(models.clips_in(made, CPU))
-    assert motion.clip_true_of(motion.clip_captions(fresh.tracks), tracks).float().mean() >= 0.7
+    first = x
+    for task in ("still", "animated"):
+        first = models.answer(models.FILM, model, first, *models.TASKS[task], generator)
+    for made, bound in ((first, 0.6), (models.clips_from_words(model, x, generator), 0.7)):  # one try, up to three
+        assert made[:, models.FILM.tokens("text")].equal(x[:, models.FILM.tokens("text")])
+        tracks = motion.read_clips(models.clips_in(made, CPU))
+        assert motion.clip_true_of(motion.clip_captions(fresh.tracks), tracks).float().mean() >= bound
     described = models.answer(models.FILM, model, x, *models.TASKS["captions"], generator)
     said = models.CLIP_WORDS.decode(models.FILM.unpack(described)["text"])
     assert motion.clip_true_of(said, fresh.tracks).float().mean() >= 0.9
