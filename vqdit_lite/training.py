@@ -3,11 +3,12 @@
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm as notebook_tqdm
@@ -61,11 +62,17 @@ def fit(
     average: float | None = None,
     save_to: str | Path | None = None,
     save_every: int = 500,
+    logger: Any = None,
 ) -> Iterator[dict[str, float]]:
     """Train a model with Adam, one step for each item that is taken: `for log in fit(...)`.
 
     The learning rate rises over `warmup` steps and falls along a cosine to zero; gradients are clipped to norm
     1; on CUDA, matrix products run in bfloat16. A bar shows progress. The model ends in evaluation mode.
+
+    Under `torchrun`, after `torch.distributed.init_process_group()`, processes train together: all start with the
+    weights of the first, each draws batches and noise of its own, and gradients are averaged. N processes do what one
+    does with N times the batch, if the loss is a mean over its rows. What a model learns without gradients, as a
+    `VectorQuantizer` its codes, follows the first process. That one alone shows a bar, saves and logs.
 
     Args:
         model: what to train, on its device.
@@ -73,11 +80,14 @@ def fit(
         batches: called as batches(generator) for each step.
         steps: how many steps in all.
         lr: the highest learning rate.
-        seed: seeds torch's CPU generator, which draws everything. Draw previews from a generator of your own.
+        seed: seeds torch's CPU generator, which draws everything; of N processes, process k = 0 … N - 1 takes
+            N · seed + k. Draw previews from a generator of your own.
         average: decay of a running average of the weights (say 0.999), which the model holds in the end.
         save_to: a file for the whole state of training. Where it exists, training goes on from it, and ends
             with the same weights as if it had never stopped (bit for bit on the CPU).
         save_every: steps between two saves.
+        logger: anything with `add_scalar(name, value, step)`, as a SummaryWriter of TensorBoard has; it is told all
+            that is yielded.
 
     Yields:
         "step" (from 1), "lr", and the entries of the loss as numbers.
@@ -96,15 +106,19 @@ def fit(
     if steps < 1:
         raise ValueError(f"steps must be at least 1; it is {steps}.")
     device = next(model.parameters()).device
-    generator = torch.manual_seed(seed)
+    rank, processes = _place()
+    if processes > 1:
+        _follow_first(model.state_dict().values())
+    generator = torch.manual_seed(processes * seed + rank)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     averaged = copy.deepcopy(model) if average else None
     settings = {"steps": steps, "lr": lr, "seed": seed, "warmup": warmup, "average": average}
+    settings |= {"processes": processes} if processes > 1 else {}
     done = 0
     if save_to and Path(save_to).exists():
         done = _resume(save_to, settings, model, averaged, optimizer, generator)
 
-    bar = _progress_bar(steps, done)
+    bar = _progress_bar(steps, done, shown=rank == 0)
     try:
         for step in range(done + 1, steps + 1):
             model.train()
@@ -120,6 +134,9 @@ def fit(
                 )
             optimizer.zero_grad()
             parts["loss"].backward()
+            if processes > 1:
+                _average_gradients(model, processes)
+                _follow_first(model.buffers())
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             if averaged:
@@ -128,12 +145,36 @@ def fit(
                 _save(save_to, settings, step, model, averaged, optimizer, generator)
             bar.update()
             bar.set_postfix_str(f"loss {log['loss']:.4f}", refresh=False)
-            yield {"step": step, "lr": optimizer.param_groups[0]["lr"], **log}
+            log = {"lr": optimizer.param_groups[0]["lr"], **log}
+            if logger and rank == 0:
+                for name, value in log.items():
+                    logger.add_scalar(name, value, step)
+            yield {"step": step, **log}
     finally:
         bar.close()
     if averaged:
         model.load_state_dict(averaged.state_dict())
     model.eval()
+
+
+def _place() -> tuple[int, int]:
+    """Which process this is, from 0, and how many train together."""
+    together = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
+
+
+def _average_gradients(model: nn.Module, processes: int) -> None:
+    """The mean over all processes in place of each one's own gradients, so that all take the same step."""
+    for weight in model.parameters():
+        if weight.grad is not None:
+            dist.all_reduce(weight.grad)  # their sum
+            weight.grad /= processes
+
+
+def _follow_first(tensors: Iterable[Tensor]) -> None:
+    """The numbers of the first process in place of each one's own."""
+    for tensor in tensors:
+        dist.broadcast(tensor.detach(), src=0)
 
 
 @torch.no_grad()
@@ -145,13 +186,13 @@ def _follow(averaged: nn.Module, model: nn.Module, share: float) -> None:
         kept.copy_(new)
 
 
-def _progress_bar(steps: int, done: int) -> tqdm:
+def _progress_bar(steps: int, done: int, shown: bool) -> tqdm:
     """In a notebook, the bar is shown as a widget only, without the text that would go stale on a saved page.
 
     One update a second is enough: more would overrun the queue of a client that reads only at the end of a cell.
     """
-    if not issubclass(tqdm, notebook_tqdm):
-        return tqdm(total=steps, initial=done, mininterval=1)
+    if not issubclass(tqdm, notebook_tqdm) or not shown:
+        return tqdm(total=steps, initial=done, mininterval=1, disable=not shown)
     from IPython.display import display
 
     bar = tqdm(total=steps, initial=done, display=False, mininterval=1)
@@ -160,12 +201,18 @@ def _progress_bar(steps: int, done: int) -> tqdm:
 
 
 def _save(path, settings, step, model, averaged, optimizer, generator) -> None:
+    rank, processes = _place()
+    states = [generator.get_state()] * processes
+    if processes > 1:
+        dist.all_gather_object(states, states[0])  # each draws from a generator of its own
+    if rank > 0:
+        return
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     if averaged:
         tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
-    tensors["generator"] = generator.get_state()
+    tensors["generator"] = torch.cat(states)
     checkpoints.write(path, tensors, {"settings": settings, "step": step})
 
 
@@ -192,5 +239,7 @@ def _resume(path, settings, model, averaged, optimizer, generator) -> int:
         number, key = name.split(".")
         state.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    generator.set_state(tensors["generator"])
+    rank, processes = _place()
+    states = tensors["generator"].view(processes, -1)
+    generator.set_state(states[rank].clone())  # a tensor of its own: a view would be read from its beginning
     return notes["step"]

@@ -1,10 +1,16 @@
 import copy
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+import two_processes
 from torch import nn
 
+from vqdit_lite import checkpoints
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.checkpoints import same
 from vqdit_lite.quantize import VectorQuantizer
@@ -247,6 +253,101 @@ def test_a_truncated_state_is_refused(tmp_path, length):
     state.write_bytes(state.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"a\.state is cut short"):
         run(line, state)
+
+
+# ---------------------------------------------------------------- a logger
+
+
+def test_a_logger_is_told_all_that_is_yielded():
+    logger = two_processes.Notebook()
+    _, logs = run(small_vqvae, logger=logger)
+    wanted = [(name, value, log["step"]) for log in logs for name, value in log.items() if name != "step"]
+    assert logger.lines == wanted
+
+
+def test_a_logger_changes_nothing():
+    assert same(run(with_dropout, logger=two_processes.Notebook())[0], run(with_dropout)[0])
+
+
+def test_tensorboard_reads_back_what_was_logged(tmp_path):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with tensorboard.SummaryWriter(tmp_path) as logger:
+        _, logs = run(small_vqvae, logger=logger)
+    read = events.EventAccumulator(str(tmp_path)).Reload()
+    assert set(read.Tags()["scalars"]) == {"lr", "loss", "error", "perplexity"}
+    for name in read.Tags()["scalars"]:
+        assert [event.step for event in read.Scalars(name)] == list(range(1, 13))
+        assert [event.value for event in read.Scalars(name)] == pytest.approx([log[name] for log in logs])
+
+
+# ---------------------------------------------------------------- several processes
+
+
+@pytest.fixture(scope="module")
+def torchrun(tmp_path_factory):
+    """The folder that two processes have filled, and what they wrote to the screen."""
+    folder = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, two_processes.__file__, folder], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def kept(folder: Path, name: str, rank: int) -> dict:
+    return checkpoints.read(folder / f"{name}.{rank}")[0]
+
+
+def same_bits(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_two_processes_do_what_one_does_with_the_doubled_batch(torchrun):
+    model = two_processes.network(seed=0)
+    seed = two_processes.SETTINGS["seed"]
+    own = [torch.Generator().manual_seed(2 * seed + rank) for rank in (0, 1)]  # as each process draws
+
+    def doubled(_):
+        return torch.cat([two_processes.DRAW(generator) for generator in own])
+
+    list(fit(model, two_processes.error(model), doubled, **two_processes.SETTINGS))
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(kept(torchrun[0], "alone", 0)[name], weight, atol=1e-6, rtol=0)
+
+
+def test_one_process_with_the_same_batch_does_something_else(torchrun):
+    model = two_processes.network(seed=0)
+    list(fit(model, two_processes.error(model), two_processes.DRAW, **two_processes.SETTINGS))
+    assert (kept(torchrun[0], "alone", 0)["0.weight"] - model[0].weight).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["alone", "whole", "resumed", "vqvae"])
+def test_all_processes_end_with_the_same_bits(torchrun, name):
+    assert same_bits(kept(torchrun[0], name, 0), kept(torchrun[0], name, 1))
+
+
+def test_two_processes_resume_bit_for_bit(torchrun):
+    assert same_bits(kept(torchrun[0], "whole", 0), kept(torchrun[0], "resumed", 0))
+
+
+def test_a_state_of_two_processes_is_refused_by_one(torchrun):
+    model = two_processes.network(seed=0)
+    training = fit(
+        model,
+        two_processes.error(model),
+        two_processes.DRAW,
+        save_to=torchrun[0] / "state",
+        **two_processes.SETTINGS,
+    )
+    with pytest.raises(ValueError, match=r"other settings: .*'processes': 2.* there"):
+        next(training)
+
+
+def test_only_the_first_process_logs_and_shows_a_bar(torchrun):
+    folder, done = torchrun
+    assert [(folder / f"logged.{rank}").read_text() for rank in (0, 1)] == ["24", "0"]
+    assert done.stderr.count("?it/s") == 5  # a bar begins: one for each run, two for the run that was resumed
 
 
 # ---------------------------------------------------------------- pick_device
