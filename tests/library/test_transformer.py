@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from vqdit_lite import checkpoints
 from vqdit_lite.transformer import (
     Attention,
     DiT,
     DiTBlock,
+    LowRank,
     SpaceTimeBlock,
+    adapt,
     attention,
     attention_maps,
     patchify,
@@ -649,6 +652,125 @@ def test_an_axis_or_a_number_of_frames_that_is_none_is_named(along, frames):
 def test_tokens_that_make_no_frames_are_named():
     with pytest.raises(ValueError, match="13 tokens do not make 3 frames"):
         clip_block("time")(random(1, 13, WIDTH), random(1, 1, WIDTH))
+
+
+# ---------------------------------------------------------------- low-rank adapters
+
+
+def layer_and_input(kind: str) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    if kind == "linear":
+        return nn.Linear(6, 10), random(4, 3, 6)
+    return nn.Embedding(20, 10), torch.arange(12).view(4, 3)
+
+
+both_kinds = pytest.mark.parametrize("kind", ["linear", "embedding"])
+
+
+@both_kinds
+def test_an_adapter_changes_nothing_at_the_start(kind):
+    layer, x = layer_and_input(kind)
+    assert torch.equal(LowRank(layer, 2)(x), layer(x))
+
+
+@both_kinds
+def test_an_adapter_is_a_layer_plus_a_product_of_two_small_matrices(kind):
+    layer, x = layer_and_input(kind)
+    adapter = perturbed(LowRank(layer, 2))
+    change = adapter.weight - layer.weight
+    assert torch.linalg.matrix_rank(change) == 2
+    single = copy.deepcopy(layer)
+    single.weight.data = adapter.weight.detach()
+    close(adapter(x), single(x))
+    assert differ(adapter(x), layer(x))
+
+
+def test_the_layer_that_an_adapter_stands_for_has_the_bias_of_the_frozen_one():
+    layer, x = layer_and_input("linear")
+    adapter = perturbed(LowRank(layer, 2))
+    close(adapter(x), F.linear(x, adapter.weight, adapter.bias))
+
+
+@both_kinds
+def test_only_the_adapter_learns_and_up_learns_first(kind):
+    layer, x = layer_and_input(kind)
+    adapter = LowRank(layer, 2)
+    adapter(x).square().sum().backward()
+    assert layer.weight.grad is None
+    assert adapter.up.weight.grad.abs().min() > 0
+    assert not adapter.down.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank", "came"), [(nn.Linear(2, 2), 0, "Linear and 0"), (nn.LayerNorm(2), 1, "LayerNorm and 1")]
+)
+def test_what_no_adapter_fits_is_named(layer, rank, came):
+    with pytest.raises(ValueError, match=f"rank of at least 1; {came} came"):
+        LowRank(layer, rank)
+
+
+def test_an_adapter_takes_the_type_of_its_layer():
+    assert LowRank(nn.Linear(4, 3).double(), 2)(random(5, 4).double()).dtype == torch.float64
+
+
+ADAPTED = ("project_in", "mlp.0", "head")
+
+
+@pytest.mark.parametrize("conditioning", ["adaln", "in_context"])
+def test_an_adapted_model_is_unchanged_and_learns_in_its_adapters_alone(conditioning):
+    model = perturbed(dit(conditioning=conditioning))
+    before, old = model(*inputs()), copy.deepcopy(model)
+    weights = adapt(model, 2, *ADAPTED)
+    assert torch.equal(model(*inputs()), before)
+    assert len(weights) == 2 * (2 * len(model.blocks) + 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(*inputs()).square().mean().backward()
+        optimizer.step()
+    assert {name for name, weight in model.named_parameters() if weight.grad is not None} == set(weights)
+    assert differ(model(*inputs()), before)
+    frozen = {name.replace(".layer.", "."): w for name, w in model.state_dict().items() if name not in weights}
+    assert all(torch.equal(frozen[name], weight) for name, weight in old.state_dict().items())
+
+
+def test_an_adapter_of_attention_to_a_context_learns():
+    model = perturbed(dit(conditioning="cross"))
+    before = model(*inputs())
+    adapt(model, 2, "cross.project_in")
+    close(model(*inputs()), before)
+    model(*inputs()).square().mean().backward()
+    assert model.blocks[0].cross.project_in.up.weight.grad.abs().max() > 0
+
+
+def test_maps_of_an_adapted_model_are_those_of_its_attention():
+    model = perturbed(dit())
+    before = attention_maps(model, *inputs())
+    adapt(model, 2, "project_in")
+    for one, other in zip(attention_maps(model, *inputs()), before, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_adapters_go_through_a_file_without_the_model(tmp_path):
+    model = perturbed(dit())
+    fresh = copy.deepcopy(model)
+    weights = adapt(model, 2, *ADAPTED)
+    for weight in weights.values():
+        nn.init.normal_(weight, generator=torch.Generator().manual_seed(3))
+    checkpoints.write(tmp_path / "adapter.safetensors", weights, {})
+    saved, _ = checkpoints.read(tmp_path / "adapter.safetensors")
+    assert sum(weight.numel() for weight in saved.values()) < sum(w.numel() for w in model.parameters()) / 20
+    adapt(fresh, 2, *ADAPTED)
+    assert not fresh.load_state_dict(saved, strict=False).unexpected_keys
+    assert torch.equal(fresh(*inputs()), model(*inputs()))
+
+
+@pytest.mark.parametrize("name", ["project_out_", "norm"])
+def test_a_layer_that_is_not_there_is_named_and_the_model_stays(name):
+    model = dit()
+    with pytest.raises(ValueError, match=rf"ends in one of \('{name}',\); layers to adapt are: embedding, time\.0"):
+        adapt(model, 2, name)
+    assert all(weight.requires_grad for weight in model.parameters())
 
 
 # ---------------------------------------------------------------- bad input
