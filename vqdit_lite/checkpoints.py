@@ -24,10 +24,15 @@ def write(path: str | Path, tensors: dict[str, Tensor], notes: dict[str, Any]) -
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={"notes": json.dumps(notes)},
     )
-    _replace(path, content)
+    replace(path, content)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
+    """Write a file, all or nothing: what stood there stays until the end.
+
+    Raises:
+        OSError: as in `write`.
+    """
     half = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +44,7 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             half.unlink()
-        old = "what stood there before is untouched" if path.exists() else "nothing was written"
+        old = "what stood there before is untouched" if os.path.exists(path) else "nothing was written"
         raise OSError(f"Could not write {len(content):,} bytes to {path} ({error.strerror}); {old}.") from error
 
 
@@ -65,7 +70,7 @@ def save(path: str | Path, model: nn.Module, card: dict[str, Any]) -> None:
     path = Path(path)
     write(path, model.state_dict(), {"name": path.stem})
     card = {**card, "sha256": sha256(path)}
-    _replace(path.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    replace(path.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def load(path: str | Path, model: nn.Module) -> dict[str, Any]:

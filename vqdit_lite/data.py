@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits, load_sample_image
 from torch import Tensor
 
@@ -380,7 +380,7 @@ def folder(path: str | Path, size: int) -> Tensor:
     if not path.is_dir():
         raise FileNotFoundError(f"There is no folder {path}.")
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    known = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    known = picture_endings()
     pictures = [file for file in files if file.suffix.lower() in known]
     others = [file.name for file in files if file.suffix.lower() not in known]
     if not pictures:
@@ -390,22 +390,35 @@ def folder(path: str | Path, size: int) -> Tensor:
         )
     if others:
         warnings.warn(f"Left out {len(others)} files that are no pictures: {_some(others)}.", stacklevel=2)
-    return torch.stack([_read_picture(file, size) for file in pictures])
+    return torch.stack([read_picture(file, size) for file in pictures]) / 255
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
-def _read_picture(file: Path, size: int) -> Tensor:
+def picture_endings() -> set[str]:
+    """The endings of the names of pictures, such as ".png"."""
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
+def read_picture(file: str | Path, size: int) -> Tensor:
+    """One picture, (3, size, size) in 0 … 255 (uint8): upright, RGB, transparent parts white, cropped to a square.
+
+    Raises:
+        ValueError: it is damaged, or larger than Pillow takes for safe; the message names it.
+    """
     try:
-        with Image.open(file) as picture:
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut instead of scale
-                picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
-            picture = picture.convert("RGBA")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read as a picture ({error}): mend or remove it.") from error
-    white = Image.new("RGBA", picture.size, "white")
-    square = ImageOps.fit(Image.alpha_composite(white, picture).convert("RGB"), (size, size))
-    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1) / 255
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow finds odd, but reads
+            with Image.open(file) as picture:
+                picture.draft(None, (2 * size, 2 * size))  # of a large photograph, read no more than it takes
+                picture = ImageOps.exif_transpose(picture)
+                if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut instead of scale
+                    picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
+                square = ImageOps.fit(picture.convert("RGBA"), (size, size))
+    except Exception as error:  # a damaged file can trip a reader anywhere
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{file} cannot be read as a picture ({reason}): mend or remove it.") from error
+    white = Image.new("RGBA", square.size, "white")
+    return torch.from_numpy(np.asarray(Image.alpha_composite(white, square).convert("RGB")).copy()).permute(2, 0, 1)
