@@ -81,8 +81,10 @@ COLOURS = ("red", "green", "blue", "yellow")
 SIZES = ("small", "large")
 CAPTION_WORDS = (*SIZES, *COLOURS, *SHAPES, "above", "beside")  # all that `captions` uses, up to 7 in a sentence
 NUM_OBJECTS = len(SHAPES) * len(COLOURS) * len(SIZES)  # 24 different objects
+NEW_COLOUR = "orange"  # kept out of all captions that models learn from, so that chapter 11 can teach the word
+ALL_OBJECTS = NUM_OBJECTS + len(SHAPES) * len(SIZES)  # 30 with those in the new colour, 25 … 30
 
-RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10]])
+RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10], [0.93, 0.50, 0.10]])
 BACKGROUND = torch.tensor([0.95, 0.95, 0.93])
 RADIUS = torch.tensor([2.1, 3.3])  # pixels, small and large
 _JITTER = 0.5  # pixels that an object may lie beside the middle of its place
@@ -108,16 +110,15 @@ def object_id(shape: str, colour: str, size: str) -> int:
 
 
 def object_name(number: int) -> str:
-    """The words for an object, the inverse of `object_id`.
+    """The words for an object, the inverse of `object_id`; 25 … 30 are those in the new colour.
 
     >>> object_name(24)
     'large yellow triangle'
     """
-    if not 1 <= number <= NUM_OBJECTS:
-        raise ValueError(f"Objects are numbered 1 … {NUM_OBJECTS}; {number} came.")
-    kind, size = divmod(number - 1, 2)
-    shape, colour = divmod(kind, len(COLOURS))
-    return f"{SIZES[size]} {COLOURS[colour]} {SHAPES[shape]}"
+    if not 1 <= number <= ALL_OBJECTS:
+        raise ValueError(f"Objects are numbered 1 … {ALL_OBJECTS}; {number} came.")
+    shape, colour, size = (int(part) for part in attributes(torch.tensor(number)))
+    return f"{SIZES[size]} {(*COLOURS, NEW_COLOUR)[colour]} {SHAPES[shape]}"
 
 
 def scenes(n: int, generator: torch.Generator) -> Scenes:
@@ -131,6 +132,20 @@ def scenes(n: int, generator: torch.Generator) -> Scenes:
     kinds = torch.randint(1, NUM_OBJECTS + 1, (n, 2), generator=generator)
     kinds[:, 1] *= torch.rand(n, generator=generator) < 0.75
     objects = torch.zeros(n, 9, dtype=torch.long).scatter_(1, places, kinds)
+    return Scenes(draw_scenes(objects, generator), objects)
+
+
+def scenes_in_new_colour(n: int, generator: torch.Generator) -> Scenes:
+    """n random scenes as `scenes` draws them, in which one object, or both, have the new colour.
+
+    >>> captions(scenes_in_new_colour(2, torch.Generator().manual_seed(1)).objects)
+    ['small orange circle above large orange triangle', 'small orange square']
+    """
+    objects = scenes(n, generator).objects
+    shape, _, size = attributes(objects.clamp(min=1))
+    chosen = (torch.rand(objects.shape, generator=generator) < 0.5) & (objects > 0)
+    chosen |= ~chosen.any(1, keepdim=True) & (objects > 0)
+    objects = torch.where(chosen, NUM_OBJECTS + 1 + shape * len(SIZES) + size, objects)
     return Scenes(draw_scenes(objects, generator), objects)
 
 
@@ -164,9 +179,9 @@ def draw_scenes(objects: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures (B, 3, 24, 24) of objects (B, 9), each up to half a pixel beside the middle of its place."""
     if objects.ndim != 2 or objects.shape[1] != 9 or objects.numel() == 0:
         raise ValueError(f"objects must be numbers of shape (batch, 9); the shape is {tuple(objects.shape)}.")
-    if objects.is_floating_point() or objects.min() < 0 or objects.max() > NUM_OBJECTS:
+    if objects.is_floating_point() or objects.min() < 0 or objects.max() > ALL_OBJECTS:
         raise ValueError(
-            f"objects must be whole numbers in 0 … {NUM_OBJECTS}; they are {objects.dtype} and span "
+            f"objects must be whole numbers in 0 … {ALL_OBJECTS}; they are {objects.dtype} and span "
             f"{objects.min().item()} … {objects.max().item()}."
         )
     shift = (2 * torch.rand(*objects.shape, 2, generator=generator) - 1) * _JITTER  # (B, 9, 2)
@@ -188,8 +203,11 @@ def _draw_objects(kinds: Tensor, shift: Tensor) -> Tensor:
 
 
 def attributes(kinds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The numbers of the shape, the colour and the size of objects 1 … 24."""
-    return (kinds - 1) // 2 // len(COLOURS), (kinds - 1) // 2 % len(COLOURS), (kinds - 1) % 2
+    """The numbers of the shape, the colour and the size of objects 1 … 30; the new colour has the number 4."""
+    look, size = (kinds - 1) // len(SIZES), (kinds - 1) % len(SIZES)
+    new = kinds > NUM_OBJECTS
+    shape = torch.where(new, look - NUM_OBJECTS // len(SIZES), look // len(COLOURS))
+    return shape, torch.where(new, len(COLOURS), look % len(COLOURS)), size
 
 
 def cover(shape: Tensor, radius: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -240,22 +258,22 @@ def true_of(sentences: Sequence[str], objects: Tensor) -> Tensor:
     return torch.tensor([one != "" and said in (one, other) for said, one, other in pairs], dtype=torch.bool)
 
 
-def read_scenes(pictures: Tensor) -> Tensor:
+def read_scenes(pictures: Tensor, known: int = NUM_OBJECTS) -> Tensor:
     """What pictures (B, 3, 24, 24) show, read from the pixels alone: objects (B, 9), as in `Scenes.objects`.
 
     Each place is compared with drawings of every object at 25 positions; the most similar one wins. No network
-    takes part, so that pictures which a network made can be scored.
+    takes part, so that pictures which a network made can be scored. The reader knows objects 1 … `known`.
     """
     if pictures.ndim != 4 or pictures.shape[1:] != (3, 24, 24) or len(pictures) == 0:
         raise ValueError(
             f"read_scenes needs pictures of shape (batch, 3, 24, 24); the shape is {tuple(pictures.shape)}."
         )
     steps = torch.linspace(-_JITTER, _JITTER, 5)
-    shift = torch.cartesian_prod(steps, steps).repeat(NUM_OBJECTS, 1)  # (24 · 25, 2)
-    kinds = torch.arange(1, NUM_OBJECTS + 1).repeat_interleave(25)  # (24 · 25,)
+    shift = torch.cartesian_prod(steps, steps).repeat(known, 1)  # (known · 25, 2)
+    kinds = torch.arange(1, known + 1).repeat_interleave(25)  # (known · 25,)
     empty = BACKGROUND[:, None, None].expand(1, 3, CELL, CELL)
-    drawings = torch.cat([empty, _draw_objects(kinds, shift)]).flatten(1)  # (601, 192)
-    meaning = torch.cat([torch.zeros(1, dtype=torch.long), kinds])  # (601,)
+    drawings = torch.cat([empty, _draw_objects(kinds, shift)]).flatten(1)  # (known · 25 + 1, 192)
+    meaning = torch.cat([torch.zeros(1, dtype=torch.long), kinds])  # (known · 25 + 1,)
     cells = F.unfold(pictures.detach().float().cpu(), CELL, stride=CELL).transpose(1, 2)  # (B, 9, 192)
     return meaning[torch.cdist(cells, drawings).argmin(-1)]
 

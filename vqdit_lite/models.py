@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vqdit_lite import checkpoints, data, motion, sound
 from vqdit_lite.autoencoder import VQVAE, Encoder, LatentSpace
@@ -38,6 +39,13 @@ CLIP_WORDS = Tokenizer(motion.CLIP_WORDS)
 PIECES = ("start", "first", "second", "end")  # a still, four frames, four frames, a still
 FILM = Layout(
     Segment("text", len(CLIP_WORDS), (9,)), *(Segment(piece, 1024, (6, 6), alphabet="codes") for piece in PIECES)
+)
+
+ANY_WORDS = Tokenizer((*data.CAPTION_WORDS, data.NEW_COLOUR))  # the last one is there, but was never used
+ANY = Layout(
+    Segment("text", len(ANY_WORDS), (7,)),
+    Segment("picture", 80, (6, 6)),
+    Segment("sound", 512, (sound.FRAMES // 4,)),
 )
 
 TASKS = {  # of a clip: what is given, and what is filled in; what is in neither stays hidden
@@ -121,6 +129,15 @@ def _joint_clips() -> DiT:
     return DiT(embedding, FILM.vocabulary, FILM.positions(128), depth=4, heads=4)
 
 
+def _vqvae_colours() -> VQVAE:
+    return VQVAE((3, 24, 24), VectorQuantizer(num_codes=80, dim=8, decay=0.97), width=64)
+
+
+def _any_to_any() -> DiT:
+    codebooks = {"picture": load("vqvae_colours").quantizer.codebook, "sound": load("vqvae_sound").quantizer.codebook}
+    return DiT(TokenEmbedding(ANY, 128, **codebooks), ANY.vocabulary, ANY.positions(128), depth=4, heads=4)
+
+
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "vqvae_scenes": _vqvae_scenes,
     "judge_mnist": _judge_mnist,
@@ -137,6 +154,8 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "vqvae_clips": _vqvae_clips,
     "vqvae_frames": _vqvae_frames,
     "joint_clips": _joint_clips,
+    "vqvae_colours": _vqvae_colours,
+    "any_to_any": _any_to_any,
 }
 
 
@@ -267,6 +286,21 @@ def answer(
     return filled.where(sought | known, layout.mask_id)
 
 
+def checked(
+    x: Tensor, make: Callable[[Tensor], Tensor], describe: Callable[[Tensor], Tensor], words: Tensor, tries: int
+) -> Tensor:
+    """Sequences (B, N) that `make` makes from the words in x, the tokens (N,) that are true. Where a model's own words
+    for what it made, by `describe`, are not those that were asked for, it tries again."""
+    made, left, words = x.clone(), torch.arange(len(x), device=x.device), words.to(x.device)
+    for attempt in range(1, tries + 1):
+        made[left] = make(x[left])
+        if attempt < tries:
+            left = left[(describe(made[left]) != made[left])[:, words].any(1)]
+        if len(left) == 0:
+            break
+    return made
+
+
 def pairs(scenes: data.Scenes, device: torch.device) -> Tensor:
     """Scenes as sequences (B, 43): their captions' words, then the tokens of their pictures."""
     text = WORDS.encode(data.captions(scenes.objects), 7)
@@ -342,6 +376,76 @@ def heard_digits(model: DiT, waves: Sequence[Tensor], device: torch.device) -> T
     return scores.argmax(1).cpu()
 
 
+# ---------------------------------------------------------------- any to any
+
+
+def excerpt(model: DiT, tokens: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """A model of a layout, as a model of the tokens (N,) that are true: the rest of the sequence is not there at all,
+    which costs less than to hide it."""
+    tokens = tokens.to(model.positions.device)
+    kept = {"positions": model.positions[tokens], "embedding.segment": model.embedding.segment[tokens]}
+    return lambda x, t: functional_call(model, kept, (x, t))
+
+
+STEPS = {"text": 7, "picture": 16, "sound": 16}
+TEMPERATURE = {"text": 1.0, "picture": 1.0, "sound": 0.6}
+
+
+def tell(
+    model: DiT,
+    x: Tensor,
+    given: tuple[str, ...],
+    asked: str,
+    generator: torch.Generator,
+    scale: float = GUIDANCE,
+    steps: int | None = None,
+) -> Tensor:
+    """Sequences (B, 95) of the any-to-any model in which the segment `asked` is filled in from those `given`, in the
+    number of steps and at the temperature that suit it; all other segments are hidden."""
+    kept = ANY.tokens(*given, asked).to(x.device)
+    filled = torch.full_like(x, ANY.mask_id)
+    filled[:, kept] = answer(
+        ANY.only(*given, asked),
+        excerpt(model, kept),
+        x[:, kept],
+        given,
+        (asked,),
+        generator,
+        scale,
+        steps or STEPS[asked],
+        TEMPERATURE[asked],
+    )
+    return filled
+
+
+def translate(
+    model: DiT,
+    x: Tensor,
+    given: str,
+    asked: str,
+    generator: torch.Generator,
+    scale: float = GUIDANCE,
+    steps: int | None = None,
+    tries: int = 1,
+) -> Tensor:
+    """Sequences (B, 95) with the segment `asked` made from the one that is `given`: first its words, then the rest.
+
+    With more than one of `tries`, the model reads what it made, and tries again where it reads other words.
+    """
+    known = (given,)
+    if "text" not in (given, asked):
+        x, known = tell(model, x, known, "text", generator, scale), ("text", given)
+    if asked == "text":
+        return tell(model, x, known, asked, generator, scale, steps)
+    return checked(
+        x,
+        lambda rows: tell(model, rows, known, asked, generator, scale, steps),
+        lambda rows: tell(model, rows, (asked,), "text", generator, scale),
+        ANY.tokens("text"),
+        tries,
+    )
+
+
 # ---------------------------------------------------------------- clips
 
 
@@ -378,17 +482,12 @@ def clips_in(x: Tensor, device: torch.device) -> Tensor:
 
 
 def clips_from_words(model: DiT, x: Tensor, generator: torch.Generator, tries: int = 3) -> Tensor:
-    """Sequences (B, 153) made from the words in x: first the still, then the rest. Where the model's own caption of
-    what it made is not what was asked for, it tries again."""
-    text = FILM.tokens("text").to(x.device)
-    made, left = x.clone(), torch.arange(len(x), device=x.device)
-    for _ in range(tries):
-        rows = x[left]
-        for task in ("still", "animated"):
-            rows = answer(FILM, model, rows, *TASKS[task], generator)
-        made[left] = rows
-        described = answer(FILM, model, rows, *TASKS["captions"], generator)
-        left = left[(described != rows)[:, text].any(1)]
-        if len(left) == 0:
-            break
-    return made
+    """Sequences (B, 153) made from the words in x: first the still, then the rest; checked by the model's captions."""
+
+    def make(rows: Tensor) -> Tensor:
+        return answer(FILM, model, answer(FILM, model, rows, *TASKS["still"], generator), *TASKS["animated"], generator)
+
+    def describe(rows: Tensor) -> Tensor:
+        return answer(FILM, model, rows, *TASKS["captions"], generator)
+
+    return checked(x, make, describe, FILM.tokens("text"), tries)

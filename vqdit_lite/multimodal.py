@@ -1,5 +1,6 @@
 """Several modalities in one sequence of tokens: words, pictures and more, each with a vocabulary of its own."""
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -62,6 +63,16 @@ class Layout:
         """Which tokens belong to the named segments, (N,) true or false."""
         numbers = torch.tensor([list(self.segments).index(self._known(name)) for name in names])
         return torch.isin(self.modality, numbers)
+
+    def only(self, *names: str) -> "Layout":
+        """The layout of the named segments alone: shorter sequences of the same ids, in the same order."""
+        kept = self.tokens(*names)  # (N,)
+        part = copy.copy(self)
+        part.segments = {name: segment for name, segment in self.segments.items() if name in names}
+        _, part.modality = self.modality[kept].unique(return_inverse=True)  # (tokens kept,) counted anew
+        part.length = len(part.modality)
+        part._owned = self._owned[self.modality[kept].unique()]
+        return part
 
     def _known(self, name: str) -> str:
         if name not in self.segments:

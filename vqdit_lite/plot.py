@@ -23,6 +23,7 @@ from vqdit_lite.sound import BANDS, HOP, SAMPLE_RATE, log_mel, write_wave
 # Okabe and Ito's colours, which colour-blind readers can tell apart; they differ in brightness as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#F0E442")
 LINES = ("-", "--", "-.", ":")
+_WIDE = {"max_width": "100%", "align_self": "flex-start"}  # of pictures in explorers
 _STYLE = {
     "figure.dpi": 100,
     "font.size": 10,
@@ -128,11 +129,12 @@ def sounds(waves: dict[str, Tensor], text: str, columns: int = 2) -> None:
 def players(waves: dict[str, Tensor]) -> None:
     """Show a player for each wave (samples,). They need a running kernel, so a page without one does not hold them."""
     centred = {"align_items": "center"}
-    rows = [ipywidgets.HBox([_player(wave), ipywidgets.Label(title)], layout=centred) for title, wave in waves.items()]
+    rows = [ipywidgets.HBox([player(wave), ipywidgets.Label(title)], layout=centred) for title, wave in waves.items()]
     display(ipywidgets.VBox(rows), exclude=["text/plain"])
 
 
-def _player(wave: Tensor) -> ipywidgets.Audio:
+def player(wave: Tensor) -> ipywidgets.Audio:
+    """A widget that plays a wave (samples,)."""
     content = io.BytesIO()
     write_wave(content, wave)
     return ipywidgets.Audio(value=content.getvalue(), format="wav", autoplay=False, loop=False)
@@ -169,19 +171,22 @@ def explorer(draw: Callable[..., Figure | bytes | tuple], text: str, **controls:
     """Show sliders (or other controls) above a figure that follows them.
 
     Args:
-        draw: called as draw(name=value, …) with the value of each control; returns a figure, a PNG file's
-            bytes, or one of them and a wave to play.
+        draw: called as draw(name=value, …) with the value of each control; returns a figure or a PNG file's bytes, or a
+            tuple of one of them, then waves to play and more PNG files' bytes.
         text: what to do and what to see.
         controls: ipywidgets by the names that `draw` expects.
     """
-    picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
+    picture = ipywidgets.Image(format="png", layout=_WIDE)
     below = ipywidgets.VBox()
 
     def refresh(_=None):
         drawn = draw(**{name: control.value for name, control in controls.items()})
-        shown, *waves = drawn if isinstance(drawn, tuple) else (drawn,)
+        shown, *more = drawn if isinstance(drawn, tuple) else (drawn,)
         picture.value = shown if isinstance(shown, bytes) else _png(shown)
-        below.children = [_player(wave) for wave in waves]
+        below.children = [
+            player(part) if isinstance(part, Tensor) else ipywidgets.Image(value=part, format="png", layout=_WIDE)
+            for part in more
+        ]
 
     for name, control in controls.items():
         control.description = control.description or name

@@ -3,11 +3,13 @@
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
@@ -16,13 +18,14 @@ from vqdit_lite.autoencoder import VQVAE, LatentSpace
 from vqdit_lite.masked import MaskedDiffusion
 from vqdit_lite.metrics import edit_distance, frechet_distance, psnr, recall_at, usage
 from vqdit_lite.multimodal import Layout
+from vqdit_lite.quantize import nearest_code
 from vqdit_lite.schedule import stratified_times
 from vqdit_lite.training import batches, fit
 from vqdit_lite.transformer import DiT, patchify
 
 # How many examples each recipe learns from.
 SCENES_SHOWN, MNIST_SHOWN, DIGITS_SHOWN = 30_000, 9_000, 1_347
-PAIRS_SHOWN, SPEECH_SHOWN, CLIPS_SHOWN = 100_000, 80_000, 60_000
+PAIRS_SHOWN, SPEECH_SHOWN, CLIPS_SHOWN, TRIPLES_SHOWN = 100_000, 80_000, 60_000, 60_000
 
 
 class Recipe(NamedTuple):
@@ -35,6 +38,7 @@ class Recipe(NamedTuple):
     settings: dict[str, Any]  # for `fit`
     batch: int
     learned_from: str = "data that the course draws itself"
+    starts_from: Callable[[Any], None] | None = None  # puts weights of other checkpoints into the fresh model
 
 
 # ---------------------------------------------------------------- VQ-VAEs
@@ -464,6 +468,146 @@ def score_joint_clips(model: DiT, device: torch.device, count: int = 500) -> dic
     return scores | {"from_words_checked_right": share_true(checked)}
 
 
+# ---------------------------------------------------------------- any to any
+
+
+@torch.no_grad()
+def _add_codes_for_new_colour(model: VQVAE) -> None:
+    """The weights of `vqvae_scenes`, and 16 codes more, by k-means on what its encoder says of the new colour."""
+    known = models.load("vqvae_scenes")
+    model.encoder.load_state_dict(known.encoder.state_dict())
+    model.decoder.load_state_dict(known.decoder.state_dict())
+    fresh = data.scenes_in_new_colour(2000, torch.Generator().manual_seed(0))
+    new = (fresh.objects > data.NUM_OBJECTS).view(-1, 3, 3)
+    new = new.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1)  # (B, 9) places -> (B, 36) tokens
+    means = KMeans(16, n_init=2, random_state=0).fit(model.encoder(fresh.pictures)[new].numpy()).cluster_centers_
+    model.quantizer.codebook.copy_(torch.cat([known.quantizer.codebook, torch.from_numpy(means)]))
+    model.quantizer.sums.copy_(model.quantizer.codebook)
+
+
+def _loss_of_decoder(model: VQVAE, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Only the decoder learns: tokens that other models have learned keep their meaning."""
+    with torch.no_grad():
+        ids = nearest_code(model.encoder(x), model.quantizer.codebook)
+    return {"loss": F.mse_loss(model.decoder(model.quantizer.lookup(ids)), x) / x.var()}
+
+
+def _scenes_of_all_colours(generator: torch.Generator, device: torch.device) -> Tensor:
+    known, new = data.scenes(15_000, generator), data.scenes_in_new_colour(10_000, generator)
+    return torch.cat([known.pictures, new.pictures]).to(device)
+
+
+@torch.no_grad()
+def score_vqvae_colours(model: VQVAE, device: torch.device, count: int = 2000) -> dict[str, float]:
+    """PSNR and share of scenes that read the same after coding, of fresh scenes in the old colours and the new one;
+    and the share of tokens in the old ones that are those of `vqvae_scenes`."""
+    generator, scores = torch.Generator().manual_seed(1_000_000), {}
+    for name, draw in (("old", data.scenes), ("new", data.scenes_in_new_colour)):
+        fresh = draw(count, generator)
+        decoded = model.decode(model.encode(fresh.pictures.to(device))).cpu()
+        same = (data.read_scenes(decoded, data.ALL_OBJECTS) == fresh.objects).all(1).float().mean().item()
+        scores |= {f"psnr_db_{name}": psnr(decoded, fresh.pictures), f"scenes_read_right_{name}": same}
+    pictures = data.scenes(count, generator).pictures.to(device)
+    kept = model.encode(pictures) == models.load("vqvae_scenes", device).encode(pictures)
+    return scores | {"tokens_as_before": kept.float().mean().item()}
+
+
+PRACTICE = {  # what a batch of the any-to-any model holds, and how often
+    ("text", "picture"): 0.4,
+    ("text", "sound"): 0.35,
+    ("text", "picture", "sound"): 0.2,
+    ("picture",): 0.05,  # in the new colour, and without a word
+}
+
+
+def triples(scenes: data.Scenes, generator: torch.Generator, device: torch.device, voices=sound.KNOWN_VOICES) -> Tensor:
+    """Scenes as sequences (B, 95): what their captions say, what they look like, and how a voice speaks."""
+    sentences = data.captions(scenes.objects)
+    mels = models.mels_of(sound.speak(sentences, generator, voices))
+    return models.ANY.pack(
+        text=models.ANY_WORDS.encode(sentences, 7).to(device),
+        picture=models.tokens("vqvae_colours", scenes.pictures, device),
+        sound=models.tokens("vqvae_sound", mels, device),
+    )
+
+
+def _triples_shown(generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    parts = [triples(data.scenes(5000, generator), generator, device) for _ in range(TRIPLES_SHOWN // 5000)]
+    new = data.scenes_in_new_colour(TRIPLES_SHOWN, generator).pictures
+    return torch.cat(parts), models.ANY.pack(picture=models.tokens("vqvae_colours", new, device))
+
+
+@torch.no_grad()
+def take_over_joint_scenes(model: DiT) -> None:
+    """Start from what `joint_scenes` knows of words and pictures; sounds and the new codes start at random."""
+    old, here, there = models.load("joint_scenes"), models.ANY, models.LAYOUT
+    model.blocks.load_state_dict(old.blocks.state_dict())
+    model.time.load_state_dict(old.time.state_dict())
+    model.modulation.load_state_dict(old.modulation.state_dict())
+    model.embedding.projections["picture"].load_state_dict(old.embedding.projections["picture"].state_dict())
+    model.embedding.modality.weight[:2] = old.embedding.modality.weight
+    words, codes = len(models.WORDS), there.segments["picture"].vocabulary
+    first = here.segments["text"].vocabulary  # where the codes of pictures begin
+    for new, known in (
+        (model.embedding.ids.weight, old.embedding.ids.weight),
+        (model.head.weight, old.head.weight),
+        (model.head.bias, old.head.bias),
+    ):
+        new[:words] = known[:words]
+        new[first : first + codes] = known[words : words + codes]
+    model.embedding.ids.weight[here.mask_id] = old.embedding.ids.weight[there.mask_id]
+
+
+def _loss_of_any(model: DiT, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """The loss of one kind of practice, drawn by chance, each segment at a time of its own."""
+    shares = torch.tensor(list(PRACTICE.values()))
+    names = list(PRACTICE)[torch.multinomial(shares, 1, generator=generator)]
+    kept, part, (triple, new) = models.ANY.tokens(*names), models.ANY.only(*names), batch
+    x = (triple if "text" in names else new)[:, kept.to(triple.device)]
+    denoiser = part.denoiser(models.excerpt(model, kept))
+    importance = alike(part).to(x.device) if "sound" in names else 1.0  # few words stand beside many sounds
+    t = part.times(len(x), generator)
+    return models.diffusion_of(part).loss(denoiser, x, generator, t=t, importance=importance)
+
+
+@torch.no_grad()
+def share_right(x: Tensor, asked: str, scenes: data.Scenes, device: torch.device) -> float:
+    """How right the segment `asked` of sequences x (B, 95) is, by readers in which no transformer takes part: the share
+    of sentences, or of pictures, that are true in every word; or of words that the judge hears in the wave."""
+    said, ids = data.captions(scenes.objects), models.ANY.unpack(x)[asked].flatten(1)
+    if asked == "text":
+        return data.true_of(models.ANY_WORDS.decode(ids), scenes.objects).float().mean().item()
+    if asked == "picture":
+        read = data.read_scenes(models.load("vqvae_colours", device).decode(ids), data.ALL_OBJECTS)
+        return data.true_of(said, read).float().mean().item()
+    mels = models.load("vqvae_sound", device).decode(ids).cpu()
+    waves = torch.cat([sound.to_waves(part) for part in mels.split(50)])
+    return 1 - word_error(said, models.listen(models.load("judge_speech", device), models.mels_of(waves).to(device)))
+
+
+@torch.no_grad()
+def score_any_to_any(model: DiT, device: torch.device, count: int = 500) -> dict[str, float]:
+    """All six directions on fresh scenes: at the first try, and with up to three tries that the model checks itself;
+    word errors of what it hears; speech drawn without filling in the words first; and captions that are true after
+    words, speech, picture, words."""
+    generator, scores = torch.Generator().manual_seed(1_000_000), {}
+    fresh = data.scenes(count, generator)
+    x = triples(fresh, generator, device)
+    for given, asked in permutations(models.ANY.segments, 2):
+        for ending, tries in (("", 1),) if asked == "text" else (("", 1), ("_checked", 3)):
+            made = models.translate(model, x, given, asked, generator, tries=tries)
+            scores[f"{given}_to_{asked}{ending}"] = share_right(made, asked, fresh, device)
+    for name, voices in (("known_voices", sound.KNOWN_VOICES), ("unheard_voice", [sound.UNHEARD_VOICE])):
+        spoken = triples(fresh, generator, device, voices)
+        heard = models.ANY.unpack(models.tell(model, spoken, ("sound",), "text", generator))["text"]
+        scores[f"word_error_{name}"] = word_error(data.captions(fresh.objects), models.ANY_WORDS.decode(heard))
+    at_once = models.tell(model, x, ("sound",), "picture", generator)
+    scores["sound_to_picture_at_once"] = share_right(at_once, "picture", fresh, device)
+    for given, asked in (("text", "sound"), ("sound", "picture"), ("picture", "text")):
+        x = models.translate(model, x, given, asked, generator, tries=3)
+    return scores | {"text_to_sound_to_picture_to_text": share_right(x, "text", fresh, device)}
+
+
 _FROM_MNIST = "the first 9,000 of MNIST's test pictures (CC BY-SA 3.0)"
 _FROM_SPEECH = f"the course's spoken words and 2,700 recordings of the {sound.LICENCE_OF_DIGITS}"
 RECIPES = {
@@ -595,6 +739,26 @@ RECIPES = {
         settings={"steps": 6000, "lr": 3e-3, "seed": 0, "average": 0.995},
         batch=32,
     ),
+    "vqvae_colours": Recipe(
+        about="vqvae_scenes with 16 codes more, for a colour that it never saw, and a decoder that knows them",
+        learns_from=_scenes_of_all_colours,
+        loss=_loss_of_decoder,
+        scores=score_vqvae_colours,
+        settings={"steps": 2000, "lr": 1e-3, "seed": 0, "average": 0.995},
+        batch=32,
+        starts_from=_add_codes_for_new_colour,
+    ),
+    "any_to_any": Recipe(
+        about="one diffusion transformer for words, pictures and speech: 7 words, 36 tokens of vqvae_colours and 52 of "
+        "vqvae_sound; it starts from joint_scenes",
+        learns_from=_triples_shown,
+        loss=_loss_of_any,
+        scores=score_any_to_any,
+        settings={"steps": 10_000, "lr": 1e-3, "seed": 0, "average": 0.999},
+        batch=64,
+        learned_from="the course's spoken words, and scenes that it draws itself",
+        starts_from=take_over_joint_scenes,
+    ),
 }
 
 
@@ -612,7 +776,10 @@ def train(name: str, folder: str | Path, device: torch.device, steps: int | None
     recipe, path = _recipe(name), Path(folder) / f"{name}.safetensors"
     settings = recipe.settings | ({} if steps is None else {"steps": steps})
     torch.manual_seed(settings["seed"])
-    model = models.build(name).to(device)
+    model = models.build(name)
+    if recipe.starts_from:
+        recipe.starts_from(model)
+    model = model.to(device)
     x = recipe.learns_from(torch.Generator().manual_seed(settings["seed"]), device)
     start, state = time.perf_counter(), path.with_suffix(".state")
 

@@ -106,8 +106,8 @@ def test_every_object_is_read_at_every_place():
         (torch.zeros(2, 8, dtype=torch.long), r"\(batch, 9\); the shape is \(2, 8\)"),
         (torch.zeros(9, dtype=torch.long), r"\(9,\)"),
         (torch.zeros(0, 9, dtype=torch.long), r"\(0, 9\)"),
-        (torch.full((1, 9), 25), "0 … 24.*25"),
-        (torch.tensor([[0] * 8 + [-1]]), "0 … 24.*-1"),
+        (torch.full((1, 9), 31), "0 … 30.*31"),
+        (torch.tensor([[0] * 8 + [-1]]), "0 … 30.*-1"),
         (torch.ones(1, 9), "float32"),
     ],
 )
@@ -122,6 +122,35 @@ def test_pictures_that_are_no_scenes_are_named(shape):
         data.read_scenes(torch.zeros(shape))
 
 
+def test_scenes_in_the_new_colour_differ_from_others_in_nothing_else():
+    scenes = data.scenes_in_new_colour(500, generator())
+    there, new = scenes.objects > 0, scenes.objects > data.NUM_OBJECTS
+    assert new.any(1).all()
+    assert (there & ~new).any()
+    assert set(there.sum(1).tolist()) == {1, 2}
+    assert torch.equal(data.read_scenes(scenes.pictures, data.ALL_OBJECTS), scenes.objects)
+    names = {data.object_name(number) for number in range(1, data.ALL_OBJECTS + 1)}
+    assert len(names) == 30
+    assert sum(data.NEW_COLOUR in name for name in names) == 6
+    assert data.NEW_COLOUR not in data.CAPTION_WORDS
+
+
+def test_the_usual_reader_knows_only_the_usual_objects():
+    scenes = data.scenes_in_new_colour(50, generator())
+    assert data.read_scenes(scenes.pictures).max() <= data.NUM_OBJECTS
+    usual = data.scenes(500, generator())
+    assert torch.equal(data.read_scenes(usual.pictures, data.ALL_OBJECTS), usual.objects)
+
+
+@pytest.mark.parametrize("number", range(1, 31))
+def test_attributes_name_an_object(number):
+    shape, colour, size = data.attributes(torch.tensor([number]))
+    name = f"{data.SIZES[size]} {(*data.COLOURS, data.NEW_COLOUR)[colour]} {data.SHAPES[shape]}"
+    assert data.object_name(number) == name
+    if number <= 24:
+        assert data.object_id(data.SHAPES[shape], data.COLOURS[colour], data.SIZES[size]) == number
+
+
 def test_names_and_numbers_of_objects_are_inverse():
     names = [data.object_name(number) for number in range(1, 25)]
     assert len(set(names)) == 24
@@ -130,9 +159,9 @@ def test_names_and_numbers_of_objects_are_inverse():
         assert data.object_id(shape, colour, size) == number
 
 
-@pytest.mark.parametrize("number", [0, 25, -1])
+@pytest.mark.parametrize("number", [0, 31, -1])
 def test_a_number_that_stands_for_no_object_is_named(number):
-    with pytest.raises(ValueError, match=rf"24.*{number}|{number}.*24"):
+    with pytest.raises(ValueError, match=rf"30.*{number}|{number}.*30"):
         data.object_name(number)
 
 

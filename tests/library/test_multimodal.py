@@ -500,3 +500,47 @@ def test_ids_of_another_segment_are_named(place, number, name):
 def test_a_codebook_of_another_shape_is_named(shape):
     with pytest.raises(ValueError, match=r"picture has 7 ids.*\(7, D\); " + re.escape(str(shape))):
         embedding(picture=torch.zeros(shape))
+
+
+# ---------------------------------------------------------------- a layout of fewer segments
+
+
+def three():
+    return Layout(Segment("text", 5, (2,)), Segment("picture", 7, (2, 2)), Segment("sound", 11, (3,)))
+
+
+@pytest.mark.parametrize("names", [("text", "sound"), ("sound", "text"), ("picture",), ("text", "picture", "sound")])
+def test_a_part_of_a_layout_has_the_ids_of_the_whole(names):
+    whole, part = three(), three().only(*names)
+    ids = {name: torch.randint(segment.vocabulary, (4, *segment.shape)) for name, segment in whole.segments.items()}
+    x = whole.pack(**ids)
+    cut = x[:, whole.tokens(*names)]
+    assert torch.equal(part.pack(**{name: ids[name] for name in names}), cut)
+    assert {name: piece.tolist() for name, piece in part.unpack(cut).items()} == {
+        name: ids[name].tolist() for name in whole.segments if name in names
+    }
+    assert (part.vocabulary, part.mask_id) == (whole.vocabulary, whole.mask_id)
+    assert part.length == len(part.modality) == cut.shape[1]
+    assert torch.equal(part.positions(8), whole.positions(8)[whole.tokens(*names)])
+
+
+def test_a_part_of_a_layout_keeps_its_tokens_in_their_own_vocabulary():
+    part = three().only("text", "sound")
+    denoiser = part.denoiser(lambda x, t: torch.zeros(*x.shape, 23))
+    likely = denoiser(torch.zeros(1, 5, dtype=torch.long), torch.ones(1)).softmax(-1)[0]
+    assert torch.equal(likely[:2].nonzero()[:, 1].unique(), torch.arange(5))
+    assert torch.equal(likely[2:].nonzero()[:, 1].unique(), torch.arange(12, 23))
+
+
+def test_times_of_a_part_are_those_of_its_segments():
+    part = three().only("picture", "sound")
+    t = part.times(200, torch.Generator().manual_seed(0))
+    assert t.shape == (200, 7)
+    assert (t[:, :4] == t[:, :1]).all()
+    assert (t[:, 4:] == t[:, 4:5]).all()
+    assert (t[:, 0] != t[:, 4]).any()
+
+
+def test_a_part_of_unknown_segments_gets_a_sentence():
+    with pytest.raises(ValueError, match="no segment 'smell'"):
+        three().only("text", "smell")

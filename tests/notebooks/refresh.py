@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
-PICTURE = ROOT / ".github" / "drawn.png"
+PICTURES = {  # of the README: file -> the notebook that shows it, and what the cell that draws it holds
+    ROOT / ".github" / "any_to_any.png": ("00_start_here", "make_all(sentence)[0]"),
+    ROOT / ".github" / "drawn.png": ("08_many_modalities", "for sentence in asked"),
+}
 
 SETUP = f"""\
 # Set-up, the same in every chapter: installs the course if it is missing, picks the device, finds data.
@@ -141,21 +144,22 @@ def refresh(path: Path) -> None:
     print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1024:.0f} KiB", flush=True)
 
 
-def readme_picture() -> bytes:
-    """The figure of chapter 08 that shows pictures drawn for sentences, as stored."""
-    cells = nbformat.read(ROOT / "notebooks" / "08_many_modalities.ipynb", as_version=4).cells
-    drawn = next(cell for cell in cells if "for sentence in asked" in cell.source)
+def readme_picture(notebook: str, holds: str) -> bytes:
+    """The figure of a notebook's cell that holds a text, as stored."""
+    cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    drawn = next(cell for cell in cells if cell.cell_type == "code" and holds in cell.source)
     return base64.b64decode(next(output.data["image/png"] for output in drawn.outputs if "data" in output))
 
 
 def write_readme() -> None:
-    """The project's address and the picture."""
+    """The project's address and the pictures."""
     readme = ROOT / "README.md"
     text = re.sub(
         r"https://github\.com/[\w.-]+/[\w.-]+?(?=\.git\b|[\s)/\"`])", ADDRESS, readme.read_text(encoding="utf-8")
     )
     readme.write_text(text, encoding="utf-8")
-    PICTURE.write_bytes(readme_picture())
+    for path, place in PICTURES.items():
+        path.write_bytes(readme_picture(*place))
 
 
 if __name__ == "__main__":

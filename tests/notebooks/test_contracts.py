@@ -8,7 +8,7 @@ import sys
 
 import nbformat
 import pytest
-from refresh import ADDRESS, NOTEBOOKS, PICTURE, ROOT, SETUP, badge, definition, readme_picture, taught
+from refresh import ADDRESS, NOTEBOOKS, PICTURES, ROOT, SETUP, badge, definition, readme_picture, taught
 
 # The modules that hold the mathematics: each public name of theirs is taught in exactly one chapter.
 CORE = [
@@ -207,8 +207,10 @@ def test_set_up_and_badge_carry_the_address_of_the_project(path):
     assert badge(path) in READ[path].cells[0].source
 
 
-def test_the_readme_shows_the_picture_of_chapter_08():
-    assert PICTURE.read_bytes() == readme_picture()
+@pytest.mark.parametrize("path", PICTURES, ids=[path.stem for path in PICTURES])
+def test_the_readme_shows_pictures_of_the_chapters(path):
+    assert path.read_bytes() == readme_picture(*PICTURES[path])
+    assert f"({path.relative_to(ROOT).as_posix()})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readme_carries_the_address_of_the_project():

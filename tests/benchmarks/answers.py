@@ -1,0 +1,50 @@
+"""The any-to-any model and the assistant: seconds for an answer, and what guidance, steps and tries do for it.
+
+python tests/benchmarks/answers.py (five minutes on two cores)
+"""
+
+import statistics
+import time
+
+import torch
+
+from vqdit_lite import data, models, recipes
+from vqdit_lite.assistant import Assistant
+from vqdit_lite.training import pick_device
+
+SENTENCE = "small red circle above large blue square"
+
+
+def seconds(task) -> float:
+    """The median time of five."""
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        task()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+@torch.no_grad()
+def main():
+    device, generator = pick_device(), torch.Generator().manual_seed(2_000_000)
+    assistant = Assistant(device)
+    prompts = {"text": SENTENCE, **{kind: assistant.ask(SENTENCE, kind, generator) for kind in ("picture", "sound")}}
+    print(f"{device.type}, {torch.get_num_threads()} threads, seconds for one answer:")
+    for given, prompt in prompts.items():
+        for asked in ("text", "picture", "sound", "clip"):
+            if given != asked:
+                taken = seconds(lambda prompt=prompt, asked=asked: assistant.ask(prompt, asked, generator))
+                print(f"  {given} to {asked}: {taken:.2f}", flush=True)
+
+    fresh = data.scenes(200, generator)
+    x = recipes.triples(fresh, generator, device)
+    print("words to picture, right of 200:")
+    for scale, steps, tries in ((1, 16, 1), (2, 8, 1), (2, 16, 1), (2, 36, 1), (3, 16, 1), (2, 16, 3)):
+        made = models.translate(assistant.model, x, "text", "picture", generator, scale, steps, tries)
+        share = recipes.share_right(made, "picture", fresh, device)
+        print(f"  guidance {scale}, {steps} steps, {tries} tries: {share:.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
