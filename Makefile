@@ -17,7 +17,7 @@ help:
 	@echo "make notebooks  write addresses and taught code into the notebooks, and run them all again"
 	@echo "make exercises  run the solutions of the exercises again, and make the students' notebooks from them"
 	@echo "make margins    measure every bound in the notebooks over five seeds"
-	@echo "make benchmark  compare speed with established libraries, samplers, quality against time, retrieval, speech, clips, answers (35 minutes)"
+	@echo "make benchmark  compare speed with established libraries, samplers, quality against time, retrieval, speech, clips, answers, adapter (40 minutes)"
 	@echo "make clean      remove the environment and all leftovers"
 
 lab: .venv/course
@@ -31,7 +31,7 @@ test: .venv/test
 
 test-gpu: .venv/test
 	$(STRICT) VQDIT_DEVICE=cuda $(BIN)/pytest $(NBVAL) notebooks exercises/solutions
-	for name in quantizer transformer digits joint speech clips answers; do VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in quantizer transformer digits joint speech clips answers adapter; do VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 notebooks: .venv/test
 	$(BIN)/python tests/notebooks/refresh.py
@@ -44,7 +44,7 @@ margins: .venv/test
 	$(BIN)/python tests/notebooks/margins.py
 
 benchmark: .venv/test
-	for name in quantizer transformer samplers digits joint speech clips answers; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in quantizer transformer samplers digits joint speech clips answers adapter; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 .venv/course: pyproject.toml
 	$(PYTHON) -m venv .venv

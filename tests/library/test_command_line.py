@@ -4,12 +4,14 @@ import importlib.metadata
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import vqdit_lite
-from vqdit_lite import doctor, models, recipes
+from vqdit_lite import doctor, learn, models, recipes
 from vqdit_lite.__main__ import main
 
 MODULES = [module.name for module in pkgutil.walk_packages(vqdit_lite.__path__, "vqdit_lite.")]
@@ -153,3 +155,133 @@ def test_the_module_runs_as_a_command():
     done = subprocess.run([sys.executable, "-m", "vqdit_lite", "--help"], capture_output=True, text=True, check=True)
     assert "doctor" in done.stdout
     assert "train" in done.stdout
+
+
+# ---------------------------------------------------------------- generate
+
+SENTENCE = "small red circle above large blue square"
+
+
+def test_generate_goes_round_by_files(tmp_path, capsys):
+    picture, voice, words = (str(tmp_path / name) for name in ("out.png", "out.wav", "out.txt"))
+    assert main(["generate", SENTENCE, picture]) == 0
+    assert main(["generate", picture, voice]) == 0
+    assert main(["generate", voice, words]) == 0
+    assert capsys.readouterr().out == f"Written: {picture}\nWritten: {voice}\nWritten: {words}\n"
+    assert Path(words).read_text(encoding="utf-8") == f"{SENTENCE}\n"
+    assert main(["generate", voice]) == 0
+    assert capsys.readouterr().out == f"{SENTENCE}\n"
+
+
+def test_generate_gives_the_same_answer_for_the_same_seed(tmp_path):
+    for name, seed in (("a.png", "1"), ("b.png", "1"), ("c.png", "2")):
+        assert main(["generate", SENTENCE, str(tmp_path / name), "--seed", seed]) == 0
+    a, b, c = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png"))
+    assert a == b != c
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["smal red circle", "out.png"], 'I do not know "smal" (did you mean small?)'),
+        ([SENTENCE, "out.mp4"], "I cannot write .mp4"),
+        (["nothing.wav", "out.png"], "There is no file nothing.wav"),
+        (["nothing.png"], "There is no file nothing.png"),
+        ([SENTENCE, "out.png", "--steps", "0"], "--steps be at least 1"),
+        (["seven", "out.wav", "--model", "runs/mine"], "draws pictures"),
+        (["seven", "out.png", "--model", "nowhere"], "no finished run"),
+    ],
+)
+def test_what_cannot_be_generated_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_picture_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert main(["generate", str(tmp_path / "broken.png"), str(tmp_path / "out.wav")]) == 1
+    assert "cannot be read as a picture" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_what_stood_there(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    (tmp_path / "out.png").write_bytes(b"precious")
+    monkeypatch.setattr("vqdit_lite.assistant.Assistant.ask", interrupted)
+    assert main(["generate", SENTENCE, str(tmp_path / "out.png")]) == 130
+    assert "Stopped. Nothing was written." in capsys.readouterr().err
+    assert (tmp_path / "out.png").read_bytes() == b"precious"
+
+
+def test_help_teaches_by_examples(capsys):
+    with pytest.raises(SystemExit):
+        main(["generate", "--help"])
+    assert 'generate "small red circle above large blue square" out.png' in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- learn
+
+
+def test_learn_says_what_it_does_and_generate_uses_what_it_leaves(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(learn, "WIDTH", 32)
+    monkeypatch.setattr(learn, "DRAWINGS", 10)
+    for number in range(24):
+        name = ("dark", "light")[number % 2]
+        (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
+        shade = 100 * (number % 2) + number
+        Image.new("L", (16, 16), shade).save(tmp_path / "pictures" / name / f"{number}.png")
+    (tmp_path / "pictures" / "dark" / "broken.png").write_bytes(b"no picture")
+    command = ["learn", str(tmp_path / "pictures"), "--out", str(tmp_path / "mine"), "--size", "16", "--steps", "2"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "Left out 1 pictures that cannot be read: broken.png." in out
+    assert "24 pictures in 2 classes, as 16 × 16 pixels in grey; 2 are held out" in out
+    assert f"Done: {tmp_path / 'mine' / 'gallery.png'}" in out
+    assert main(["generate", "dark", str(tmp_path / "dark.png"), "--model", str(tmp_path / "mine")]) == 0
+    capsys.readouterr()
+    assert main(["generate", "drak", str(tmp_path / "drak.png"), "--model", str(tmp_path / "mine")]) == 1
+    assert "'drak' (nearest: dark)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "There is no folder nowhere"),
+        (["."], "There is no picture in ."),
+        ([".", "--size", "30"], "size must be a multiple of 4 and at least 16; it is 30"),
+        ([".", "--steps", "0"], "steps must be at least 1; it is 0"),
+        ([".", "--out", "."], "--out must be another folder"),
+    ],
+)
+def test_what_cannot_be_learned_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["learn", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ")
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_learn_can_be_interrupted(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learn, "learn", interrupted)
+    assert main(["learn", str(tmp_path)]) == 130
+    assert "goes on from the last save" in capsys.readouterr().err
+
+
+def test_the_help_of_learn_teaches(capsys):
+    with pytest.raises(SystemExit):
+        main(["learn", "--help"])
+    said = capsys.readouterr().out
+    for part in ("FOLDER/cat/1.png", "captions.txt", "What happens:", "Ctrl-C", "gallery.png", "generate"):
+        assert part in said
+    assert max(len(line) for line in said.splitlines()) <= 120

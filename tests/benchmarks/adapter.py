@@ -1,0 +1,63 @@
+"""A new colour by a low-rank adapter, as in chapter 11, counted on 500 scenes over three seeds.
+
+python tests/benchmarks/adapter.py (seven minutes on two cores)
+"""
+
+import time
+
+import torch
+
+from vqdit_lite import data, models, recipes
+from vqdit_lite.models import ANY
+from vqdit_lite.training import batches, fit, pick_device
+from vqdit_lite.transformer import adapt
+
+LAYERS = ("head", "embedding.ids", *(f"blocks.{block}.mlp.{layer}" for block in (2, 3) for layer in (0, 2)))
+
+
+def pack(scenes: data.Scenes, device: torch.device) -> torch.Tensor:
+    """Scenes as sequences (B, 95) without a voice."""
+    text = models.ANY_WORDS.encode(data.captions(scenes.objects), 7).to(device)
+    return ANY.pack(text=text, picture=models.tokens("vqvae_colours", scenes.pictures, device))
+
+
+@torch.no_grad()
+def shares(model, sets, device) -> dict[str, float]:
+    """The share of drawings and of captions that are right, for each set of scenes."""
+    right, generator = {}, torch.Generator().manual_seed(1_000_000)
+    for name, scenes in sets.items():
+        for given, asked in (("text", "picture"), ("picture", "text")):
+            made = models.tell(model, pack(scenes, device), (given,), asked, generator)
+            right[f"{name}, {given} to {asked}"] = recipes.share_right(made, asked, scenes, device)
+    return right
+
+
+def main():
+    device, chance = pick_device(), torch.Generator().manual_seed(2_000_000)
+    sets = {"orange": data.scenes_in_new_colour(500, chance), "old colours": data.scenes(500, chance)}
+    print(
+        "before:",
+        {name: f"{share:.1%}" for name, share in shares(models.load("any_to_any", device), sets, device).items()},
+    )
+    part, kept = ANY.only("text", "picture"), ANY.tokens("text", "picture").to(device)
+    for seed in range(3):
+        model, generator = models.load("any_to_any", device), torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        learning = adapt(model, 3, *LAYERS)
+        shown = data.scenes_in_new_colour(2800, generator), data.scenes(1200, generator)
+        lessons = torch.cat([pack(scenes, device) for scenes in shown])[:, kept]
+        denoiser, diffusion = part.denoiser(models.excerpt(model, kept)), models.diffusion_of(part)
+
+        def loss(x, generator, denoiser=denoiser, diffusion=diffusion):
+            return diffusion.loss(denoiser, x, generator, t=part.times(len(x), generator))
+
+        start = time.perf_counter()
+        for _ in fit(model, loss, batches(lessons, 32), steps=400, lr=1e-2, seed=seed):
+            pass
+        seconds, weights = time.perf_counter() - start, sum(weight.numel() for weight in learning.values())
+        right = {name: f"{share:.1%}" for name, share in shares(model, sets, device).items()}
+        print(f"seed {seed}, {weights:,} weights, {seconds:.0f} s: {right}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
