@@ -342,7 +342,7 @@ class DiT(nn.Module):
         tokens = self.embedding(x) + self.positions  # (B, N, width)
         t = t if t.ndim == 2 else t[:, None]  # (B, 1 or N)
         time = self.time(sincos(1000 * t.flatten(), 256).to(tokens.dtype)).unflatten(0, t.shape)  # (B, 1 or N, width)
-        label = self._embed(labels, len(x))
+        label = self._embed(labels, x.shape[0])  # len(x) would fix the batch of an exported model
         if self.conditioning == "adaln":
             context = time if label is None else time + label
         else:

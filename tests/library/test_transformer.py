@@ -472,6 +472,16 @@ def test_a_model_moves_to_float64_as_a_whole(conditioning):
     close(double.float(), single, 1e-3)
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_exported_model_takes_any_batch(conditioning, labelled):
+    model = perturbed(dit(conditioning=conditioning))
+    count = 3 if labelled else 2
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(model, inputs()[:count], dynamic_shapes=({0: batch},) * count)
+    for size in (2, 5):
+        close(program.module()(*inputs(size)[:count]), model(*inputs(size)[:count]))
+
+
 # ---------------------------------------------------------------- labels
 
 
