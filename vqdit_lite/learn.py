@@ -38,6 +38,7 @@ from vqdit_lite.transformer import DiT, sincos_grid
 
 VERSION = 1  # of what a run leaves; one more when its models or files change
 LONGEST = 16  # words of a caption that count
+BATCH = 32  # pictures of a training step
 DRAWINGS = 300  # that are scored
 WIDTH = 128  # of the transformer
 _ASKED = (("text",), ("picture",))  # the one task of a model of captions
@@ -426,32 +427,38 @@ def _learn(examples: Examples, out: Path, device: torch.device, steps: int, say:
         vqvae.eval()
     else:
         say(f"1 of 2: a VQ-VAE learns to turn a picture into {(about['size'] // 4) ** 2} tokens and back.")
-        _fit(vqvae, lambda batch, _: vqvae.loss(batch.float() / 255), x[shown], path, steps, lr=3e-3)
+        settings = _fit(vqvae, lambda batch, _: vqvae.loss(batch.float() / 255), x[shown], path, steps, lr=3e-3)
         scores = score_vqvae(vqvae, x[shown], x[held_out])
-        checkpoints.save(path, vqvae, _card("VQ-VAE for your pictures", vqvae, about, scores))
+        checkpoints.save(path, vqvae, _card("VQ-VAE for your pictures", vqvae, about, settings, scores))
     torch.manual_seed(0)
     learned, path = Learned(about, vqvae), out / "dit.safetensors"
     say("2 of 2: a diffusion transformer learns to fill in tokens, until it draws pictures of its own.")
     ids = torch.cat([vqvae.encode(part.float() / 255) for part in x[shown].split(500)])
     shown_texts = [texts[row] for row in shown]
-    _fit(learned.dit, learned.loss, learned.examples(ids, shown_texts), path, steps, lr=2e-3)
+    settings = _fit(learned.dit, learned.loss, learned.examples(ids, shown_texts), path, steps, lr=2e-3)
     held_texts = [texts[row] for row in held_out]
     scores = score_drawings(learned, x[shown], shown_texts, x[held_out], held_texts)
     draw_gallery(out / "gallery.png", learned, x[held_out], held_texts)
-    card = _card("diffusion transformer for the tokens of your pictures", learned.dit, about, scores)
+    card = _card("diffusion transformer for the tokens of your pictures", learned.dit, about, settings, scores)
     checkpoints.save(path, learned.dit, {**card, "vqvae": checkpoints.sha256(out / "vqvae.safetensors")})
 
 
-def _fit(model: nn.Module, loss: Callable, x: Any, path: Path, steps: int, lr: float) -> None:
+def _fit(model: nn.Module, loss: Callable, x: Any, path: Path, steps: int, lr: float) -> dict[str, Any]:
+    """Train, with a save beside `path` after each twentieth of the steps; returns the settings."""
+    settings = {"steps": steps, "lr": lr, "seed": 0, "average": 0.999}
     state, every = path.with_suffix(".state"), max(1, steps // 20)
-    for _ in fit(model, loss, batches(x, 32), steps=steps, lr=lr, average=0.999, save_to=state, save_every=every):
+    for _ in fit(model, loss, batches(x, BATCH), save_to=state, save_every=every, **settings):
         pass
+    return {**settings, "batch": BATCH}
 
 
-def _card(about: str, model: nn.Module, pictures: dict[str, Any], scores: dict[str, float]) -> dict[str, Any]:
+def _card(
+    name: str, model: nn.Module, about: dict[str, Any], settings: dict[str, Any], scores: dict[str, float]
+) -> dict[str, Any]:
     return {
-        "about": about,
-        "pictures": pictures,
+        "about": name,
+        "pictures": about,
+        "settings": settings,
         "parameters": sum(p.numel() for p in model.parameters()),
         "machine": f"{torch.get_num_threads()} threads, torch {torch.__version__}, {platform.system()}",
         "scores_on_held_out_data": {key: round(value, 4) for key, value in scores.items()},
