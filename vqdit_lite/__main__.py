@@ -48,9 +48,8 @@ What happens:
   3. What was learned is measured on pictures that were held out, each score beside its floor, and drawn: gallery.png.
 Then draw as many as you like: python -m vqdit_lite generate cat cat.png --model runs/mine
 
-With 32 × 32 grey pixels this takes 10 minutes on two cores, in colour a little more; four times the pixels take more
-than four times as long. Stop it whenever you like (Ctrl-C): the same command goes on from the last save, and ends with
-the same weights.
+In grey, with 32 × 32 pixels, this is about nine minutes of work for one core; colour and more pixels take longer.
+Stop it whenever you like (Ctrl-C): the same command goes on from the last save and ends with the same weights.
 """
 
 
