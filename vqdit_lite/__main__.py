@@ -68,9 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
     generate.add_argument("out", metavar="OUT", nargs="?", help="the file to write")
     generate.add_argument("--seed", type=int, default=0, help="another one gives another answer (default: 0)")
     generate.add_argument(
-        "--guidance", type=float, default=2.0, help="how closely to follow the prompt; 1 is not at all (default: 2)"
+        "--guidance", type=float, help="how closely to follow the prompt; 1 is no closer (default: 2; 1.5 for speech)"
     )
-    generate.add_argument("--steps", type=int, help="how many steps to take (default: 16; 7 for words)")
+    generate.add_argument("--steps", type=int, help="how many steps to take (default: one for each token)")
     generate.add_argument("--model", type=Path, metavar="FOLDER", help="what `learn` left there, in place of ours")
     generate.set_defaults(run=_generate)
     train = commands.add_parser(
@@ -125,7 +125,7 @@ def _generate(options: argparse.Namespace) -> int:
         from vqdit_lite.training import pick_device
 
         kind = kind_of(options.out) if options.out else "text"
-        if not 0 <= options.seed < 2**63 or not 0 <= options.guidance <= 20 or (options.steps or 1) < 1:
+        if not 0 <= options.seed < 2**63 or not 0 <= (options.guidance or 1) <= 20 or (options.steps or 1) < 1:
             raise ValueError("--seed must be a whole number from 0, --guidance lie in 0 … 20, --steps be at least 1.")
         chance = torch.Generator().manual_seed(options.seed)
         if options.model:

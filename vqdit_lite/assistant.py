@@ -138,7 +138,7 @@ class Assistant:
         prompt: str | Tensor,
         asked: str,
         generator: torch.Generator,
-        scale: float = models.GUIDANCE,
+        scale: float | None = None,
         steps: int | None = None,
     ) -> str | Tensor:
         """An answer on the CPU: words, a picture (3, 24, 24), a sound (samples,) or a clip (3, 8, 24, 24).
@@ -147,7 +147,7 @@ class Assistant:
             prompt: words, a picture (3, 24, 24) or a sound (samples,).
             asked: "text", "picture", "sound" or "clip".
             generator: a CPU generator.
-            scale: of guidance; 1 is none.
+            scale: of guidance; 1 is none; None for what suits.
             steps: how many steps to take; None for what suits.
 
         Raises:
@@ -197,7 +197,7 @@ def panel(assistant: Assistant, seed: int = 0) -> ipywidgets.Widget:
         description="ask for",
     )
     scale = ipywidgets.FloatSlider(value=models.GUIDANCE, min=1, max=5, step=0.5, description="guidance s")
-    steps = ipywidgets.IntSlider(value=16, min=1, max=36, description="steps")
+    steps = ipywidgets.IntSlider(value=52, min=1, max=52, description="steps at most")
     chance = ipywidgets.IntText(value=seed, description="seed")
     button = ipywidgets.Button(description="Answer", button_style="primary")
     answer = ipywidgets.VBox()

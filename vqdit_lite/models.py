@@ -264,6 +264,7 @@ def answer(
     scale: float = GUIDANCE,
     steps: int = 16,
     temperature: float = 1.0,
+    randomness: float = 1.0,
 ) -> Tensor:
     """Sequences (B, N) in which the segments `asked` are filled in from those `given`; all others are hidden.
 
@@ -281,7 +282,7 @@ def answer(
         generator=generator,
         frozen=~sought,
         temperature=temperature,
-        randomness=1.0,
+        randomness=randomness,
     )
     return filled.where(sought | known, layout.mask_id)
 
@@ -387,8 +388,20 @@ def excerpt(model: DiT, tokens: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, t: functional_call(model, kept, (x, t))
 
 
-STEPS = {"text": 7, "picture": 16, "sound": 16}
-TEMPERATURE = {"text": 1.0, "picture": 1.0, "sound": 0.6}
+class Asking(NamedTuple):
+    """How a segment is best asked for."""
+
+    steps: int
+    scale: float  # of guidance
+    temperature: float
+    randomness: float  # of the order in which tokens are filled in
+
+
+ASKING = {
+    "text": Asking(7, GUIDANCE, 1.0, 1.0),
+    "picture": Asking(36, GUIDANCE, 1.0, 1.0),  # token by token, as what is filled in at once may not fit together
+    "sound": Asking(52, 1.5, 0.6, 0.3),
+}
 
 
 def tell(
@@ -397,12 +410,13 @@ def tell(
     given: tuple[str, ...],
     asked: str,
     generator: torch.Generator,
-    scale: float = GUIDANCE,
+    scale: float | None = None,
     steps: int | None = None,
 ) -> Tensor:
-    """Sequences (B, 95) of the any-to-any model in which the segment `asked` is filled in from those `given`, in the
-    number of steps and at the temperature that suit it; all other segments are hidden."""
-    kept = ANY.tokens(*given, asked).to(x.device)
+    """Sequences (B, 95) of the any-to-any model in which the segment `asked` is filled in from those `given`, as it is
+    best asked for unless scale or steps are told; all other segments are hidden. The model has practised no sequence
+    without words, so let the words be among them."""
+    kept, best = ANY.tokens(*given, asked).to(x.device), ASKING[asked]
     filled = torch.full_like(x, ANY.mask_id)
     filled[:, kept] = answer(
         ANY.only(*given, asked),
@@ -411,9 +425,10 @@ def tell(
         given,
         (asked,),
         generator,
-        scale,
-        steps or STEPS[asked],
-        TEMPERATURE[asked],
+        best.scale if scale is None else scale,
+        steps or best.steps,
+        best.temperature,
+        best.randomness,
     )
     return filled
 
@@ -424,23 +439,23 @@ def translate(
     given: str,
     asked: str,
     generator: torch.Generator,
-    scale: float = GUIDANCE,
+    scale: float | None = None,
     steps: int | None = None,
     tries: int = 1,
 ) -> Tensor:
-    """Sequences (B, 95) with the segment `asked` made from the one that is `given`: first its words, then the rest.
+    """Sequences (B, 95) with the segment `asked` made from the one that is `given`: first its words, then, from the
+    words alone, the rest.
 
     With more than one of `tries`, the model reads what it made, and tries again where it reads other words.
     """
-    known = (given,)
-    if "text" not in (given, asked):
-        x, known = tell(model, x, known, "text", generator, scale), ("text", given)
+    if given != "text":
+        x = tell(model, x, (given,), "text", generator)
     if asked == "text":
-        return tell(model, x, known, asked, generator, scale, steps)
+        return x
     return checked(
         x,
-        lambda rows: tell(model, rows, known, asked, generator, scale, steps),
-        lambda rows: tell(model, rows, (asked,), "text", generator, scale),
+        lambda rows: tell(model, rows, ("text",), asked, generator, scale, steps),
+        lambda rows: tell(model, rows, (asked,), "text", generator),
         ANY.tokens("text"),
         tries,
     )

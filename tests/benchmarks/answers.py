@@ -40,7 +40,7 @@ def main():
     fresh = data.scenes(200, generator)
     x = recipes.triples(fresh, generator, device)
     print("words to picture, right of 200:")
-    for scale, steps, tries in ((1, 16, 1), (2, 8, 1), (2, 16, 1), (2, 36, 1), (3, 16, 1), (2, 16, 3)):
+    for scale, steps, tries in ((1, 36, 1), (2, 8, 1), (2, 16, 1), (2, 36, 1), (3, 36, 1), (2, 36, 3)):
         made = models.translate(assistant.model, x, "text", "picture", generator, scale, steps, tries)
         share = recipes.share_right(made, "picture", fresh, device)
         print(f"  guidance {scale}, {steps} steps, {tries} tries: {share:.1%}", flush=True)
