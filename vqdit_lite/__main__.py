@@ -125,7 +125,8 @@ def _generate(options: argparse.Namespace) -> int:
         from vqdit_lite.training import pick_device
 
         kind = kind_of(options.out) if options.out else "text"
-        if not 0 <= options.seed < 2**63 or not 0 <= (options.guidance or 1) <= 20 or (options.steps or 1) < 1:
+        steps = 1 if options.steps is None else options.steps
+        if not 0 <= options.seed < 2**63 or not 0 <= (options.guidance or 1) <= 20 or steps < 1:
             raise ValueError("--seed must be a whole number from 0, --guidance lie in 0 … 20, --steps be at least 1.")
         chance = torch.Generator().manual_seed(options.seed)
         if options.model:

@@ -139,7 +139,7 @@ def scenes_in_new_colour(n: int, generator: torch.Generator) -> Scenes:
     """n random scenes as `scenes` draws them, in which one object, or both, have the new colour.
 
     >>> captions(scenes_in_new_colour(2, torch.Generator().manual_seed(1)).objects)
-    ['small orange circle above large orange triangle', 'small orange square']
+    ['small blue circle above small orange circle', 'large orange triangle above small yellow circle']
     """
     objects = scenes(n, generator).objects
     shape, _, size = attributes(objects.clamp(min=1))
