@@ -12,7 +12,7 @@ STRICT := PYTHONPATH=$(CURDIR)/tests/notebooks/guard PYTHONDONTWRITEBYTECODE=1
 
 help:
 	@echo "make lab        open the course in JupyterLab"
-	@echo "make test       run every check: style, library, every notebook (about 22 minutes on two cores)"
+	@echo "make test       run every check: style, library, every notebook (about 27 minutes on two cores)"
 	@echo "make test-gpu   run every notebook and the benchmarks on CUDA"
 	@echo "make notebooks  write addresses and taught code into the notebooks, and run them all again"
 	@echo "make exercises  run the solutions of the exercises again, and make the students' notebooks from them"
