@@ -197,7 +197,7 @@ def panel(assistant: Assistant, seed: int = 0) -> ipywidgets.Widget:
         description="ask for",
     )
     scale = ipywidgets.FloatSlider(value=models.GUIDANCE, min=1, max=5, step=0.5, description="guidance s")
-    steps = ipywidgets.IntSlider(value=52, min=1, max=52, description="steps at most")
+    steps = ipywidgets.IntSlider(value=52, min=1, max=52, description="steps")
     chance = ipywidgets.IntText(value=seed, description="seed")
     button = ipywidgets.Button(description="Answer", button_style="primary")
     answer = ipywidgets.VBox()
