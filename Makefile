@@ -17,7 +17,7 @@ help:
 	@echo "make notebooks  write addresses and taught code into the notebooks, and run them all again"
 	@echo "make exercises  run the solutions of the exercises again, and make the students' notebooks from them"
 	@echo "make margins    measure every bound in the notebooks over five seeds"
-	@echo "make benchmark  compare speed with established libraries, samplers, quality against time, retrieval, speech, clips, answers, adapter (40 minutes)"
+	@echo "make benchmark  compare speed with established libraries, samplers, quality against time, retrieval, speech, clips, answers, adapter (50 minutes)"
 	@echo "make clean      remove the environment and all leftovers"
 
 lab: .venv/course

@@ -1,6 +1,7 @@
 """The diffusion transformer: a denoiser that lets every token look at every other."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -434,6 +435,8 @@ class LowRank(nn.Module):
     Args:
         layer: `nn.Linear`, for x (…, in) to (…, out), or `nn.Embedding`, for ids (…) to (…, out). It is frozen.
         rank: r, the features between `down` (in to r, random at the start) and `up` (r to out, zero at the start).
+        rows: which rows of the layer's weight are corrected, outputs of `nn.Linear` or ids of `nn.Embedding`; all,
+            if none are named.
 
     Source: arXiv 2106.09685, section 4.1, with alpha = r.
 
@@ -444,7 +447,7 @@ class LowRank(nn.Module):
     (True, [128, 64])
     """
 
-    def __init__(self, layer: nn.Linear | nn.Embedding, rank: int):
+    def __init__(self, layer: nn.Linear | nn.Embedding, rank: int, rows: Sequence[int] = ()):
         super().__init__()
         if not isinstance(layer, nn.Linear | nn.Embedding) or rank < 1:
             raise ValueError(
@@ -459,17 +462,24 @@ class LowRank(nn.Module):
             self.down = nn.Embedding(layer.num_embeddings, rank)
             self.up = nn.Linear(rank, layer.embedding_dim, bias=False)
         nn.init.zeros_(self.up.weight)
+        chosen = torch.ones(len(layer.weight))  # (rows of the weight,)
+        if rows:
+            chosen = torch.zeros_like(chosen).index_fill(0, torch.tensor(rows), 1.0)
+        self.register_buffer("chosen", chosen, persistent=False)
         self.to(layer.weight)  # weights are drawn on the CPU, then moved
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) + self.up(self.down(x))
+        chosen = self.chosen if isinstance(self.layer, nn.Linear) else self.chosen[x][..., None]
+        return self.layer(x) + chosen * self.up(self.down(x))  # (11.1)
 
     @property
     def weight(self) -> Tensor:
         """The weight of a single layer that does the same, shaped like the frozen one's."""
         if isinstance(self.layer, nn.Linear):
-            return self.layer.weight + self.up.weight @ self.down.weight  # (out, r) × (r, in) -> (out, in)
-        return self.layer.weight + self.down.weight @ self.up.weight.T  # (ids, r) × (r, out) -> (ids, out)
+            change = self.up.weight @ self.down.weight  # (out, r) × (r, in) -> (out, in)
+        else:
+            change = self.down.weight @ self.up.weight.T  # (ids, r) × (r, out) -> (ids, out)
+        return self.layer.weight + self.chosen[:, None] * change
 
     @property
     def bias(self) -> Tensor | None:
@@ -477,9 +487,9 @@ class LowRank(nn.Module):
         return self.layer.bias
 
 
-def adapt(model: nn.Module, rank: int, *layers: str) -> dict[str, nn.Parameter]:
-    """Freeze a model, put `LowRank` on each linear layer or table whose name ends in one of `layers`, and return the
-    weights that now learn, by their names.
+def adapt(model: nn.Module, rank: int, *layers: str, rows: Sequence[int] = ()) -> dict[str, nn.Parameter]:
+    """Freeze a model, put `LowRank` on each linear layer or table whose name ends in one of `layers`, there on all rows
+    or on those named, and return the weights that now learn, by their names.
 
     They are all that there is to save. To load them, adapt the same model in the same way, then
     `model.load_state_dict(saved, strict=False)`.
@@ -495,5 +505,5 @@ def adapt(model: nn.Module, rank: int, *layers: str) -> dict[str, nn.Parameter]:
     model.requires_grad_(False)
     for name in chosen:
         parent, _, own = name.rpartition(".")
-        setattr(model.get_submodule(parent), own, LowRank(model.get_submodule(name), rank))
+        setattr(model.get_submodule(parent), own, LowRank(model.get_submodule(name), rank, rows))
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -3,26 +3,14 @@
 python tests/benchmarks/answers.py (five minutes on two cores)
 """
 
-import statistics
-import time
-
 import torch
+from timing import seconds
 
 from vqdit_lite import data, models, recipes
 from vqdit_lite.assistant import Assistant
 from vqdit_lite.training import pick_device
 
 SENTENCE = "small red circle above large blue square"
-
-
-def seconds(task) -> float:
-    """The median time of five."""
-    taken = []
-    for _ in range(5):
-        start = time.perf_counter()
-        task()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
 
 
 @torch.no_grad()

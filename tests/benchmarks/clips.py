@@ -3,27 +3,13 @@
 python tests/benchmarks/clips.py (three minutes on two cores)
 """
 
-import statistics
-import time
-
 import torch
+from timing import seconds
 from torch import nn
 
 from vqdit_lite import models, motion
 from vqdit_lite.training import pick_device
 from vqdit_lite.transformer import DiT, SpaceTimeBlock, sincos_grid
-
-
-def milliseconds(task, times: int) -> float:
-    """The median time of some calls."""
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        task()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        taken.append(1000 * (time.perf_counter() - start))
-    return statistics.median(taken)
 
 
 def step(frames: int, alternating: bool, device: torch.device):
@@ -41,7 +27,7 @@ def main():
     device = pick_device()
     print(f"{device.type}, {torch.get_num_threads()} threads; milliseconds of a step, and their ratio")
     for frames in (8, 16, 32):
-        full, turns = (milliseconds(step(frames, alternating, device), 10) for alternating in (False, True))
+        full, turns = (1000 * seconds(step(frames, alternating, device), 10) for alternating in (False, True))
         print(f"{frames:3} frames: full {full:7.0f}   space and time {turns:7.0f}   {full / turns:.2f}", flush=True)
     model, generator = models.load("joint_clips", device), torch.Generator().manual_seed(0)
     x = models.film(motion.clips(16, generator), device)
@@ -50,7 +36,7 @@ def main():
         def ask(task=task):
             models.answer(models.FILM, model, x, *task, generator)
 
-        print(f"16 clips, {name}: {milliseconds(ask, 3) / 1000:.1f} s", flush=True)
+        print(f"16 clips, {name}: {seconds(ask, 3):.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,26 +3,19 @@
 python tests/benchmarks/joint.py (some five minutes on two cores)
 """
 
-import time
-
 import torch
+from timing import seconds
 
 from vqdit_lite import data, models
 from vqdit_lite.metrics import recall_at
 from vqdit_lite.training import pick_device
 
 
-def seconds_for_sixteen(model, vqvae, x):
-    """The median time of five to draw 16 pictures from text, guidance and decoding included."""
-    taken = []
-    for seed in range(5):
-        start = time.perf_counter()
-        generator = torch.Generator().manual_seed(seed)
-        words = models.LAYOUT.tokens("text")
-        drawn = models.fill_in(models.LAYOUT, model, x[:16], words, generator, 16, models.GUIDANCE, ("text",))
-        vqvae.decode(models.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
-        taken.append(time.perf_counter() - start)
-    return sorted(taken)[2]
+def draw_sixteen(model, vqvae, x):
+    """Draw 16 pictures from text, guidance and decoding included."""
+    generator, words = torch.Generator().manual_seed(0), models.LAYOUT.tokens("text")
+    drawn = models.fill_in(models.LAYOUT, model, x[:16], words, generator, 16, models.GUIDANCE, ("text",))
+    vqvae.decode(models.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
 
 
 @torch.no_grad()
@@ -33,8 +26,8 @@ def main():
     said = data.captions(fresh.objects)
     different = [said.index(sentence) for sentence in dict.fromkeys(said)]
     x = models.pairs(data.Scenes(fresh.pictures[different], fresh.objects[different]), device)
-    threads = torch.get_num_threads()
-    print(f"{device.type}, {threads} threads: 16 pictures from text in {seconds_for_sixteen(model, vqvae, x):.2f} s")
+    taken = seconds(lambda: draw_sixteen(model, vqvae, x))
+    print(f"{device.type}, {torch.get_num_threads()} threads: 16 pictures from text in {taken:.2f} s")
     for size in (16, 100):
         groups = x[: len(x) // size * size].split(size)[: 160 // size]
         recall = {}

@@ -3,23 +3,11 @@
 python tests/benchmarks/speech.py (two minutes on two cores; real digits need the Free Spoken Digit Dataset at hand)
 """
 
-import statistics
-import time
-
 import torch
+from timing import seconds
 
 from vqdit_lite import models, recipes, sound
 from vqdit_lite.training import pick_device
-
-
-def seconds(task) -> float:
-    """The median time of five."""
-    taken = []
-    for _ in range(5):
-        start = time.perf_counter()
-        task()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
 
 
 @torch.no_grad()

@@ -695,6 +695,17 @@ def test_an_adapter_is_a_layer_plus_a_product_of_two_small_matrices(kind):
     assert differ(adapter(x), layer(x))
 
 
+@both_kinds
+def test_an_adapter_of_some_rows_leaves_all_others_as_they_were(kind):
+    layer, x = layer_and_input(kind)
+    adapter = perturbed(LowRank(layer, 2, rows=[1, 7]))
+    change = adapter.weight - layer.weight
+    assert change.abs().sum(1).nonzero().flatten().tolist() == [1, 7]
+    single = copy.deepcopy(layer)
+    single.weight.data = adapter.weight.detach()
+    close(adapter(x), single(x))
+
+
 def test_the_layer_that_an_adapter_stands_for_has_the_bias_of_the_frozen_one():
     layer, x = layer_and_input("linear")
     adapter = perturbed(LowRank(layer, 2))
