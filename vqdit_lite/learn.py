@@ -41,6 +41,8 @@ LONGEST = 16  # words of a caption that count
 BATCH = 32  # pictures of a training step
 DRAWINGS = 300  # that are scored
 WIDTH = 128  # of the transformer
+STEPS = 32  # of a drawing
+CHANCE = 100.0  # in the order of its tokens: the surest first would be empty sky, and little else
 _ASKED = (("text",), ("picture",))  # the one task of a model of captions
 
 
@@ -236,14 +238,14 @@ class Learned:
         if self.layout:
             hidden = torch.full((count, self.layout.length), self.layout.mask_id, device=self.device)
             x, given = (hidden, ()) if asked is None else (self.layout.pack(text=asked), _ASKED[0])
-            drawn = models.answer(self.layout, self.dit, x, given, _ASKED[1], generator)
+            drawn = models.answer(self.layout, self.dit, x, given, _ASKED[1], generator, steps=STEPS, randomness=CHANCE)
             return self.layout.unpack(drawn)["picture"].flatten(1)
         denoiser = self.dit
         if asked is not None:
             denoiser = guided(partial(self.dit, labels=asked), self.dit, models.GUIDANCE)
         start = torch.full((count, len(self.dit.positions)), self.codes, device=self.device)
-        times = time_grid(16, "cosine")
-        *_, ids = self.diffusion.sample(denoiser, start, times, "confidence", generator=generator, randomness=1.0)
+        times = time_grid(min(STEPS, len(self.dit.positions)), "cosine")
+        *_, ids = self.diffusion.sample(denoiser, start, times, "confidence", generator=generator, randomness=CHANCE)
         return ids
 
     def examples(self, ids: Tensor, texts: Sequence[str]) -> Tensor | tuple[Tensor, ...]:
