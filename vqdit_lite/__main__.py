@@ -44,7 +44,7 @@ scaled. Files that cannot be read are left out and named.
 What happens:
   1. A VQ-VAE learns to turn each picture into a grid of tokens, and tokens into pictures (chapter 02).
   2. A diffusion transformer learns to fill in hidden tokens, until it fills a grid that is all hidden: a new picture,
-     of the class or caption that you ask for (chapters 07 and 08).
+     of the class or caption that you ask for (chapters 08 and 09).
   3. What was learned is measured on pictures that were held out, each score beside its floor, and drawn: gallery.png.
 Then draw as many as you like: python -m vqdit_lite generate cat cat.png --model runs/mine
 

@@ -177,7 +177,7 @@ class LatentSpace:
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Pictures (B, C, H, W) to tokens (B, N/4, 4 · D)."""
-        codes = (self.model.quantize(x).codes - self.mean) / self.std  # (B, N, D), (6.1)
+        codes = (self.model.quantize(x).codes - self.mean) / self.std  # (B, N, D), (7.1)
         return patchify(codes.transpose(1, 2).unflatten(2, self.model.decoder.grid), 2)  # (B, N, D) -> (B, N/4, 4·D)
 
     @torch.no_grad()

@@ -81,7 +81,7 @@ COLOURS = ("red", "green", "blue", "yellow")
 SIZES = ("small", "large")
 CAPTION_WORDS = (*SIZES, *COLOURS, *SHAPES, "above", "beside")  # all that `captions` uses, up to 7 in a sentence
 NUM_OBJECTS = len(SHAPES) * len(COLOURS) * len(SIZES)  # 24 different objects
-NEW_COLOUR = "orange"  # kept out of all captions that models learn from, so that chapter 11 can teach the word
+NEW_COLOUR = "orange"  # kept out of all captions that models learn from, so that chapter 12 can teach the word
 ALL_OBJECTS = NUM_OBJECTS + len(SHAPES) * len(SIZES)  # 30 with those in the new colour, 25 … 30
 
 RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10], [0.93, 0.50, 0.10]])

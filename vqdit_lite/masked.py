@@ -39,7 +39,7 @@ def ancestral_step(
     tensor([[0, 7, 2]])
     """
     hide = eta * min(1.0, (1 - then) / max(now, 1e-12))  # the share of known tokens to hide again
-    fill = (then - (1 - hide) * now) / (1 - now)  # the share of hidden tokens to fill in, (7.6)
+    fill = (then - (1 - hide) * now) / (1 - now)  # the share of hidden tokens to fill in, (8.6)
     hidden = x == mask_id
     return torch.where(hidden, drawn.where(fresh < fill, mask_id), x.where(fresh >= hide, mask_id))
 
@@ -106,7 +106,7 @@ class MaskedDiffusion:
                 f"{tuple(fresh.shape)} and t {tuple(t.shape)}."
             )
         known = self.schedule.alpha_bar(t if t.ndim == 2 else t[:, None])  # (B, 1 or N)
-        return x0.where(fresh < known, self.mask_id)  # (7.4)
+        return x0.where(fresh < known, self.mask_id)  # (8.4)
 
     def weight(self, t: Tensor) -> Tensor:
         """What the loss of a hidden token counts at times t."""
@@ -119,7 +119,7 @@ class MaskedDiffusion:
         with torch.inference_mode(False), torch.enable_grad():
             time = t.detach().clone().double().requires_grad_()
             log_hidden = (1 - self.schedule.alpha_bar(time)).log().sum()
-            return torch.autograd.grad(log_hidden, time)[0].to(t)  # 1/t where alpha_bar = 1 - t, (7.5)
+            return torch.autograd.grad(log_hidden, time)[0].to(t)  # 1/t where alpha_bar = 1 - t, (8.5)
 
     def loss(
         self,
@@ -194,7 +194,7 @@ class MaskedDiffusion:
         hidden = x == self.mask_id  # (B, N)
         surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none").where(hidden, 0)  # (B, N)
         weights = weight(t if t.ndim == 2 else t[:, None]).where(hidden, 0)  # (B, N)
-        return weights * surprise  # (7.5)
+        return weights * surprise  # (8.5)
 
     def read(self, denoiser: Denoiser, x: Tensor, t: Tensor, **given: Any) -> Tensor:
         """What a denoiser says about ids x (B, N): logits (B, N, V)."""
@@ -256,7 +256,7 @@ class MaskedDiffusion:
                 x = start.where(frozen, ancestral_step(x, drawn, self.mask_id, now, then, eta, fresh))
             else:
                 gumbel = -(-fresh.clamp(min=1e-300).log()).log()
-                confidence = gumbel if method == "random" else log_p + randomness * t_then * gumbel  # (7.7)
+                confidence = gumbel if method == "random" else log_p + randomness * t_then * gumbel  # (8.7)
                 left = (free.double() * (1 - then) + 1e-9).floor()  # (B,) as the schedule says, and one for each step
                 left = left.clamp(min=len(times) - step).minimum((x == self.mask_id).sum(1) - 1)
                 x = confidence_step(x, drawn, self.mask_id, confidence, left)

@@ -101,7 +101,7 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     cov_x, cov_y = x.T.cov().reshape(len(x.T), -1), y.T.cov().reshape(len(y.T), -1)  # (D, D)
     shared = torch.linalg.eigvals(cov_x @ cov_y).real.clamp(min=0).sqrt().sum()  # the trace of the root
     gap = (x.mean(0) - y.mean(0)).square().sum()
-    return (gap + cov_x.trace() + cov_y.trace() - 2 * shared).item()  # (5.6)
+    return (gap + cov_x.trace() + cov_y.trace() - 2 * shared).item()  # (6.6)
 
 
 def bits_per_token(nats: Tensor, tokens: float) -> float:
@@ -112,7 +112,7 @@ def bits_per_token(nats: Tensor, tokens: float) -> float:
     """
     if not tokens > 0:
         raise ValueError(f"tokens must be above 0; it is {tokens}.")
-    return nats.double().mean().item() / (tokens * math.log(2))  # (7.8)
+    return nats.double().mean().item() / (tokens * math.log(2))  # (8.8)
 
 
 def recall_at(k: int, scores: Tensor) -> float:
@@ -128,7 +128,7 @@ def recall_at(k: int, scores: Tensor) -> float:
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 1 <= k <= len(scores):
         raise ValueError(f"It takes scores (Q, Q) and k from 1 to Q; {tuple(scores.shape)} and {k} came.")
     better = (~(scores < scores.diagonal()[:, None])).sum(1) - 1  # (Q,) others that are not worse
-    return (better < k).float().mean().item()  # (8.5)
+    return (better < k).float().mean().item()  # (9.5)
 
 
 def edit_distance(said: Sequence[str], heard: Sequence[str]) -> int:
@@ -143,5 +143,5 @@ def edit_distance(said: Sequence[str], heard: Sequence[str]) -> int:
     for i, one in enumerate(said, 1):
         before, row = row, [i]
         for j, other in enumerate(heard, 1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))  # (9.5)
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))  # (10.5)
     return row[-1]

@@ -1,6 +1,6 @@
 """Sound as a picture and back: waves to mel spectrograms in [0, 1], spectrograms to waves; spoken words and digits.
 
-Numbers in brackets, such as (9.3), are those of the equations in the notebooks.
+Numbers in brackets, such as (10.3), are those of the equations in the notebooks.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def mel_filters() -> Tensor:
     """
     highest = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
     mels = torch.linspace(0, highest, BANDS + 2, dtype=torch.float64)
-    edges = 700 * (10 ** (mels / 2595) - 1)  # (bands + 2,) in hertz, (9.1)
+    edges = 700 * (10 ** (mels / 2595) - 1)  # (bands + 2,) in hertz, (10.1)
     hertz = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)  # (bins,)
     rising = (hertz - edges[:-2, None]) / edges.diff()[:-1, None]
     falling = (edges[2:, None] - hertz) / edges.diff()[1:, None]
@@ -70,7 +70,7 @@ def log_mel(waves: Tensor) -> Tensor:
     _check_waves(waves)
     power = spectrum(waves)[..., :-1].abs().square()  # (B, bins, frames)
     mel = mel_filters().to(waves.device) @ power  # (B, bands, frames)
-    level = (mel.clamp(min=10**_QUIETEST).log10() - _QUIETEST) / (_LOUDEST - _QUIETEST)  # (9.2)
+    level = (mel.clamp(min=10**_QUIETEST).log10() - _QUIETEST) / (_LOUDEST - _QUIETEST)  # (10.2)
     return level.clamp(max=1)
 
 
@@ -95,7 +95,7 @@ def to_waves(mels: Tensor, iterations: int = 32) -> Tensor:
     for _ in range(iterations):
         now = spectrum(torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length))
         ahead, before = now + 0.99 * (now - before), now
-        phase = ahead / ahead.abs().clamp(min=1e-9)  # (9.3)
+        phase = ahead / ahead.abs().clamp(min=1e-9)  # (10.3)
     return torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length)
 
 

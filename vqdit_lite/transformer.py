@@ -73,7 +73,7 @@ def sincos(positions: Tensor, dim: int) -> Tensor:
     waves = torch.arange(dim // 2, device=positions.device)
     frequencies = torch.exp(-math.log(10_000) * waves * 2 / dim)  # (dim/2,)
     angles = positions[:, None] * frequencies  # (N, dim/2)
-    return torch.cat([angles.cos(), angles.sin()], dim=1)  # (5.2)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)  # (6.2)
 
 
 def sincos_grid(height: int, width: int, dim: int) -> Tensor:
@@ -114,7 +114,7 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """
     one, other = x.chunk(2, dim=-1)  # (…, N, dim/2)
     cos, sin = angles.cos(), angles.sin()
-    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)  # (5.3)
+    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)  # (6.3)
 
 
 # ---------------------------------------------------------------- attention
@@ -137,7 +137,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (…, N, d) × (…, d, M) -> (…, N, M)
     weights = scores.softmax(dim=-1)
-    return weights @ v, weights  # (…, N, M) × (…, M, d) -> (…, N, d), (5.1)
+    return weights @ v, weights  # (…, N, M) × (…, M, d) -> (…, N, d), (6.1)
 
 
 class Attention(nn.Module):
@@ -207,7 +207,7 @@ class DiTBlock(nn.Module):
         if self.modulation:
             six = self.modulation(F.silu(condition)).chunk(6, dim=-1)  # 6 × (B, 1 or N, width)
             shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = six
-            x = torch.addcmul(x, gate, self.attention(_modulate(self.norm(x), shift, scale), angles=angles))  # (5.4)
+            x = torch.addcmul(x, gate, self.attention(_modulate(self.norm(x), shift, scale), angles=angles))  # (6.4)
             return torch.addcmul(x, gate_mlp, self.mlp(_modulate(self.norm(x), shift_mlp, scale_mlp)))
         x = x + self.attention(self.norm(x), angles=angles)
         if self.cross:
@@ -470,7 +470,7 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         chosen = self.chosen if isinstance(self.layer, nn.Linear) else self.chosen[x][..., None]
-        return self.layer(x) + chosen * self.up(self.down(x))  # (11.1)
+        return self.layer(x) + chosen * self.up(self.down(x))  # (12.1)
 
     @property
     def weight(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""A new colour by a low-rank adapter, as in chapter 11 with 600 steps, counted on 500 scenes: three seeds with
+"""A new colour by a low-rank adapter, as in chapter 12 with 600 steps, counted on 500 scenes: three seeds with
 the adapter on the rows of the new ids, and one with it on all ids and in two blocks.
 
 python tests/benchmarks/adapter.py (sixteen minutes on two cores)

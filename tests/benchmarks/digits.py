@@ -1,4 +1,4 @@
-"""Quality against time for the DiT of chapter 05 on 8 × 8 digits: python tests/benchmarks/digits.py
+"""Quality against time for the DiT of chapter 06 on 8 × 8 digits: python tests/benchmarks/digits.py
 
 Trains a new model for each budget of seconds (the steps are fitted to this machine beforehand), draws 1,000
 digits, and reports the share of labels that the judge reads right and the Fréchet distance over its floor.

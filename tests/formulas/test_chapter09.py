@@ -1,82 +1,68 @@
-"""Every numbered equation of chapter 09, checked numerically."""
+"""Chapter 09: each numbered equation, checked numerically."""
 
-import math
-from functools import cache
-
-import pytest
 import torch
 
-from vqdit_lite import sound
-from vqdit_lite.autoencoder import VQVAE
-from vqdit_lite.metrics import edit_distance
-from vqdit_lite.quantize import ResidualQuantizer, VectorQuantizer
+from vqdit_lite.gaussian import guided
+from vqdit_lite.masked import MaskedDiffusion
+from vqdit_lite.metrics import recall_at
+from vqdit_lite.multimodal import Layout, Segment
+from vqdit_lite.schedule import linear
+
+LAYOUT = Layout(Segment("text", 3, (2,)), Segment("picture", 4, (2, 2)))
 
 
-def mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)
+def logits(shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).double()
 
 
-def test_equation_9_1_puts_1000_hertz_at_1000_mel_and_the_peaks_at_equal_steps():
-    assert mel(1000) == pytest.approx(1000, abs=0.1)  # how the scale was anchored
-    hertz = torch.linspace(0, sound.SAMPLE_RATE / 2, sound.WINDOW // 2 + 1)
-    filters = sound.mel_filters()
-    step = mel(sound.SAMPLE_RATE / 2) / (sound.BANDS + 1)
-    for number in range(10, sound.BANDS):  # lower triangles hold few bins, so that their middle is coarse
-        middle = (filters[number] * hertz).sum() / filters[number].sum()
-        left, right = (700 * (10 ** ((number + k) * step / 2595) - 1) for k in (0, 2))
-        peak = 700 * (10 ** ((number + 1) * step / 2595) - 1)
-        assert middle.item() == pytest.approx((left + peak + right) / 3, rel=0.02)  # of a triangle
+def test_equation_9_1_weighs_each_segment_by_its_own_time():
+    x0 = LAYOUT.pack(text=torch.tensor([[0, 2]]), picture=torch.tensor([[0, 1, 2, 3]]))
+    t1, t2, table = 0.4, 0.7, logits((1, 6, 7), 0)
+    t = torch.tensor([[t1, t1, t2, t2, t2, t2]])
+    generator, by_hand = torch.Generator().manual_seed(0), 0.0
+    fresh = torch.rand(1, 6, generator=torch.Generator().manual_seed(0))
+    surprise = -table.log_softmax(-1)[0].gather(1, x0[0, :, None])[:, 0]
+    for token in range(6):
+        time = t1 if token < 2 else t2
+        by_hand += surprise[token] / time if fresh[0, token] >= 1 - time else 0  # w(t) = 1/t
+    loss = MaskedDiffusion(linear(), LAYOUT.mask_id).loss(lambda x, t: table, x0, generator, t=t)["loss"]
+    assert by_hand > 0
+    assert torch.isclose(6 * loss, torch.as_tensor(by_hand).to(loss), rtol=1e-5)
 
 
-def test_equation_9_2_makes_ten_times_the_power_a_sixth_brighter_and_keeps_the_ends():
-    noise = 0.3 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
-    powers = sound.mel_filters() @ sound.spectrum(noise)[..., :-1].abs().square()
-    expected = (powers.clamp(min=1e-3).log10() + 3) / 6
-    torch.testing.assert_close(sound.log_mel(noise), expected.clamp(max=1), rtol=0, atol=1e-4)
-    quieter = sound.log_mel(noise / 10)  # a hundredth of the power
-    inside = (quieter > 0) & (sound.log_mel(noise) < 1)
-    assert inside.float().mean() > 0.5
-    torch.testing.assert_close(
-        (sound.log_mel(noise) - quieter)[inside], torch.full((inside.sum(),), 1 / 3), rtol=0, atol=1e-3
-    )
+def test_equation_9_2_is_the_softmax_over_the_ids_a_token_may_take():
+    table = logits((2, 6, 7), 1)
+    x = torch.full((2, 6), LAYOUT.mask_id)
+    chances = LAYOUT.denoiser(lambda x, t: table)(x, torch.ones(2)).softmax(-1)
+    expected = torch.zeros_like(chances)
+    expected[:, :2, :3] = table[:, :2, :3].exp() / table[:, :2, :3].exp().sum(-1, keepdim=True)
+    expected[:, 2:, 3:] = table[:, 2:, 3:].exp() / table[:, 2:, 3:].exp().sum(-1, keepdim=True)
+    assert torch.allclose(chances, expected, atol=1e-12)
 
 
-def test_equation_9_3_leaves_the_phases_of_a_true_spectrum_as_they_are_and_sizes_one():
-    """A spectrum that belongs to a wave is a fixed point: there and back changes nothing."""
-    wave = sound.speak(["seven"], torch.Generator().manual_seed(0))
-    spectrum = sound.spectrum(wave)
-    size, phase = spectrum.abs(), spectrum / spectrum.abs().clamp(min=1e-9)
-    window = torch.hann_window(sound.WINDOW)
-    back = torch.istft(size * phase, sound.WINDOW, sound.HOP, window=window, length=wave.shape[1])
-    now = sound.spectrum(back)
-    ahead = now + 0.99 * (now - spectrum)  # the last change was none
-    new = ahead / ahead.abs().clamp(min=1e-9)
-    loud = size > 0.1
-    torch.testing.assert_close(new[loud], phase[loud], rtol=0, atol=1e-2)
-    assert new[loud].abs().sub(1).abs().max() < 1e-5
+def test_equation_9_3_is_guidance_on_probabilities():
+    with_words, without = logits((1, 3, 5), 2), logits((1, 3, 5), 3)
+    x, t = torch.zeros(1, 3, dtype=torch.long), torch.ones(1)
+    for scale in (0.0, 0.5, 1.0, 3.0):
+        chances = guided(lambda x, t: with_words, lambda x, t: without, scale)(x, t).softmax(-1)
+        product = without.softmax(-1) ** (1 - scale) * with_words.softmax(-1) ** scale
+        assert torch.allclose(chances, product / product.sum(-1, keepdim=True), atol=1e-12)
 
 
-@pytest.mark.parametrize(("stages", "num_codes"), [(1, 256), (4, 64)])
-def test_equation_9_4_counts_the_ids_that_a_quantizer_writes_in_a_second(stages, num_codes):
-    quantizer = ResidualQuantizer([VectorQuantizer(num_codes, 4) for _ in range(stages)])
-    model = VQVAE((sound.BANDS, sound.FRAMES), quantizer, width=8)
-    ids = model.encode(torch.rand(1, sound.BANDS, sound.FRAMES))
-    seconds = sound.FRAMES * sound.HOP / sound.SAMPLE_RATE
-    rate = sound.SAMPLE_RATE / sound.HOP / 4 * stages * math.log2(num_codes)
-    assert ids.numel() * math.log2(num_codes) / seconds == pytest.approx(rate)
+def test_equation_9_4_is_the_same_seen_from_both_sides():
+    joint = torch.rand(4, 5, generator=torch.Generator().manual_seed(0)).double()  # of picture and words
+    joint /= joint.sum()
+    picture, words = joint.sum(1, keepdim=True), joint.sum(0, keepdim=True)
+    added_by_words = (joint / words).log() - picture.log()
+    added_by_picture = (joint / picture).log() - words.log()
+    assert torch.allclose(added_by_words, added_by_picture, atol=1e-12)
+    # Of two pictures that fit the words equally well, the one that is rare without them scores higher.
+    two = torch.tensor([[0.2, 0.6], [0.2, 0.0]])
+    assert (two / two.sum(1, keepdim=True) / two.sum(0)).log()[:, 0].argmax() == 1
 
 
-def test_equation_9_5_is_the_recursion_from_the_ends():
-    @cache
-    def distance(i: int, j: int) -> int:
-        if not i or not j:
-            return i + j
-        wrong = said[i - 1] != heard[j - 1]
-        return min(distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + wrong)
-
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(200):
-        lengths = torch.randint(0, 7, (2,), generator=generator).tolist()
-        said, heard = (torch.randint(3, (n,), generator=generator).tolist() for n in lengths)
-        distance.cache_clear()
-        assert edit_distance(said, heard) == distance(len(said), len(heard))
+def test_equation_9_5_counts_queries_whose_own_candidate_is_among_the_best():
+    scores = torch.randn(30, 30, generator=torch.Generator().manual_seed(0))
+    for k in (1, 5, 30):
+        places = [sorted(row.tolist(), reverse=True).index(row[query].item()) for query, row in enumerate(scores)]
+        assert abs(recall_at(k, scores) - sum(place < k for place in places) / 30) < 1e-6

@@ -1,50 +1,82 @@
 """Every numbered equation of chapter 10, checked numerically."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from vqdit_lite import sound
 from vqdit_lite.autoencoder import VQVAE
-from vqdit_lite.quantize import VectorQuantizer
-from vqdit_lite.transformer import DiTBlock, SpaceTimeBlock
+from vqdit_lite.metrics import edit_distance
+from vqdit_lite.quantize import ResidualQuantizer, VectorQuantizer
 
 
-@pytest.mark.parametrize(("shape", "tokens"), [((3, 8, 24, 24), 72), ((3, 4, 24, 24), 36), ((3, 12, 8, 16), 24)])
-def test_equation_10_1_counts_the_tokens_of_a_clip(shape, tokens):
-    model = VQVAE(shape, VectorQuantizer(16, 4), width=8)
-    assert math.prod(side // 4 for side in shape[1:]) == tokens
-    assert model.encode(torch.rand(1, *shape)).shape == (1, tokens)
+def mel(hertz: float) -> float:
+    return 2595 * math.log10(1 + hertz / 700)
 
 
-def products(block, tokens, width, condition):
-    """Multiplications of one block for one clip, as PyTorch counts them, less those for the condition."""
-    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        block(torch.rand(1, tokens, width), condition)
-    return counter.get_total_flops() / 2
+def test_equation_10_1_puts_1000_hertz_at_1000_mel_and_the_peaks_at_equal_steps():
+    assert mel(1000) == pytest.approx(1000, abs=0.1)  # how the scale was anchored
+    hertz = torch.linspace(0, sound.SAMPLE_RATE / 2, sound.WINDOW // 2 + 1)
+    filters = sound.mel_filters()
+    step = mel(sound.SAMPLE_RATE / 2) / (sound.BANDS + 1)
+    for number in range(10, sound.BANDS):  # lower triangles hold few bins, so that their middle is coarse
+        middle = (filters[number] * hertz).sum() / filters[number].sum()
+        left, right = (700 * (10 ** ((number + k) * step / 2595) - 1) for k in (0, 2))
+        peak = 700 * (10 ** ((number + 1) * step / 2595) - 1)
+        assert middle.item() == pytest.approx((left + peak + right) / 3, rel=0.02)  # of a triangle
 
 
-@pytest.mark.parametrize(("frames", "places"), [(8, 36), (3, 5), (1, 7)])
-def test_equation_10_2_counts_the_multiplications_of_attention(frames, places):
-    width, tokens, condition = 64, frames * places, torch.zeros(1, 1, 64)
-    pairs = {"full": tokens**2, "space": frames * places**2, "time": places * frames**2}
-    for along, count in pairs.items():
-        block = DiTBlock(width, 4) if along == "full" else SpaceTimeBlock(DiTBlock(width, 4), frames, along)
-        parts = {"full": 1, "space": frames, "time": places}[along]
-        steering = parts * 6 * width**2  # once for each part
-        assert products(block, tokens, width, condition) - steering == 12 * tokens * width**2 + 2 * width * count
+def test_equation_10_2_makes_ten_times_the_power_a_sixth_brighter_and_keeps_the_ends():
+    noise = 0.3 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    powers = sound.mel_filters() @ sound.spectrum(noise)[..., :-1].abs().square()
+    expected = (powers.clamp(min=1e-3).log10() + 3) / 6
+    torch.testing.assert_close(sound.log_mel(noise), expected.clamp(max=1), rtol=0, atol=1e-4)
+    quieter = sound.log_mel(noise / 10)  # a hundredth of the power
+    inside = (quieter > 0) & (sound.log_mel(noise) < 1)
+    assert inside.float().mean() > 0.5
+    torch.testing.assert_close(
+        (sound.log_mel(noise) - quieter)[inside], torch.full((inside.sum(),), 1 / 3), rtol=0, atol=1e-3
+    )
 
 
-@pytest.mark.parametrize("along", ["space", "time"])
-def test_equation_10_3_is_where_a_change_can_be_felt(along):
-    """Tokens whose input changes the output of token i are those with A_ij = 1."""
-    torch.manual_seed(0)
-    block = SpaceTimeBlock(DiTBlock(16, 2), frames=3, along=along)
-    for p in block.parameters():
-        torch.nn.init.normal_(p, std=0.3)
-    frame, place = torch.arange(12) // 4, torch.arange(12) % 4
-    allowed = frame[:, None] == frame if along == "space" else place[:, None] == place
-    x, condition = torch.randn(1, 12, 16), torch.randn(1, 1, 16)
-    felt = torch.autograd.functional.jacobian(lambda x: block(x, condition), x)[0, :, :, 0]  # (12, 16, 12, 16)
-    assert torch.equal(felt.abs().amax((1, 3)) > 0, allowed)
+def test_equation_10_3_leaves_the_phases_of_a_true_spectrum_as_they_are_and_sizes_one():
+    """A spectrum that belongs to a wave is a fixed point: there and back changes nothing."""
+    wave = sound.speak(["seven"], torch.Generator().manual_seed(0))
+    spectrum = sound.spectrum(wave)
+    size, phase = spectrum.abs(), spectrum / spectrum.abs().clamp(min=1e-9)
+    window = torch.hann_window(sound.WINDOW)
+    back = torch.istft(size * phase, sound.WINDOW, sound.HOP, window=window, length=wave.shape[1])
+    now = sound.spectrum(back)
+    ahead = now + 0.99 * (now - spectrum)  # the last change was none
+    new = ahead / ahead.abs().clamp(min=1e-9)
+    loud = size > 0.1
+    torch.testing.assert_close(new[loud], phase[loud], rtol=0, atol=1e-2)
+    assert new[loud].abs().sub(1).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("stages", "num_codes"), [(1, 256), (4, 64)])
+def test_equation_10_4_counts_the_ids_that_a_quantizer_writes_in_a_second(stages, num_codes):
+    quantizer = ResidualQuantizer([VectorQuantizer(num_codes, 4) for _ in range(stages)])
+    model = VQVAE((sound.BANDS, sound.FRAMES), quantizer, width=8)
+    ids = model.encode(torch.rand(1, sound.BANDS, sound.FRAMES))
+    seconds = sound.FRAMES * sound.HOP / sound.SAMPLE_RATE
+    rate = sound.SAMPLE_RATE / sound.HOP / 4 * stages * math.log2(num_codes)
+    assert ids.numel() * math.log2(num_codes) / seconds == pytest.approx(rate)
+
+
+def test_equation_10_5_is_the_recursion_from_the_ends():
+    @cache
+    def distance(i: int, j: int) -> int:
+        if not i or not j:
+            return i + j
+        wrong = said[i - 1] != heard[j - 1]
+        return min(distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + wrong)
+
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        lengths = torch.randint(0, 7, (2,), generator=generator).tolist()
+        said, heard = (torch.randint(3, (n,), generator=generator).tolist() for n in lengths)
+        distance.cache_clear()
+        assert edit_distance(said, heard) == distance(len(said), len(heard))

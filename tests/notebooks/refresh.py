@@ -26,7 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 ADDRESS = PROJECT["urls"]["Repository"]
 PICTURES = {  # of the README: file -> the notebook that shows it, and what the cell that draws it holds
     ROOT / ".github" / "any_to_any.png": ("00_start_here", "make_all(sentence)[0]"),
-    ROOT / ".github" / "drawn.png": ("08_many_modalities", "for sentence in asked"),
+    ROOT / ".github" / "drawn.png": ("09_many_modalities", "for sentence in asked"),
 }
 
 SETUP = f"""\

@@ -13,7 +13,7 @@ from vqdit_lite import data
     ("name", "line"),
     [
         ("02_vq_vae", "✓ held-out handwriting: decibels: at least 24.5"),
-        ("06_latent_diffusion", "✓ of 1,000 pictures at guidance 2, read exactly as asked: share: at least 0.97"),
+        ("07_latent_diffusion", "✓ of 1,000 pictures at guidance 2, read exactly as asked: share: at least 0.97"),
     ],
 )
 def test_a_chapter_runs_on_mnist(name, line):

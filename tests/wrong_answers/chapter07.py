@@ -6,953 +6,767 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vqdit_lite.masked import confidence_step as library_step
-from vqdit_lite.metrics import bits_per_token
-from vqdit_lite.schedule import linear
+from vqdit_lite.quantize import nearest_code as read
+from vqdit_lite.transformer import unpatchify
 
 
-class hide:
-    def right_in_two_steps(x0, alpha_bar, u, frozen, mask_id):
-        hidden = (u >= alpha_bar.unsqueeze(1)).logical_and(frozen.logical_not())
-        return x0.masked_fill(hidden, mask_id)
+class standardise:
+    def right_with_einsum(e, codebook, counts):
+        share = counts / counts.sum()
+        mean = torch.einsum("k,kd->d", share, codebook)
+        mean_square = torch.einsum("k,kd->d", share, codebook.double().square().float())
+        return (e - mean) / (mean_square - mean**2) ** 0.5
 
-    def right_token_by_token(x0, alpha_bar, u, frozen, mask_id):
-        x = x0.clone()
-        for b, n in torch.cartesian_prod(torch.arange(x.shape[0]), torch.arange(x.shape[1])):
-            if not frozen[b, n] and not u[b, n] < alpha_bar[b]:
-                x[b, n] = mask_id
-        return x
+    def right_with_averages(e, codebook, counts):
+        mean = (codebook.T @ counts) / counts.sum()
+        return (e - mean) * ((codebook - mean).T.square() @ counts / counts.sum()).rsqrt()
 
-    def right_with_arithmetic(x0, alpha_bar, u, frozen, mask_id):
-        known = ((u - alpha_bar[:, None]) < 0).long().clamp(min=frozen.long())
-        return known * x0 + (1 - known) * mask_id
+    def right_with_numpy(e, codebook, counts):
+        e, codebook, counts = e.numpy(), codebook.numpy(), counts.numpy()
+        mean = np.average(codebook, axis=0, weights=counts)
+        return (e - mean) / np.sqrt(np.average((codebook - mean) ** 2, axis=0, weights=counts))
 
-    def wrong_frozen_forgotten(x0, alpha_bar, u, frozen, mask_id):
-        """Frozen tokens are hidden, too"""
-        return torch.where(u < alpha_bar[:, None], x0, mask_id)
+    def right_with_a_floor_for_the_deviation(e, codebook, counts):
+        mean = (codebook.T @ counts) / counts.sum()
+        return (e - mean) / torch.cov(codebook.T, aweights=counts, correction=0).diagonal().sqrt().clamp(min=1e-6)
 
-    def wrong_side(x0, alpha_bar, u, frozen, mask_id):
-        """swapped"""
-        return torch.where((u < alpha_bar[:, None]) & ~frozen, mask_id, x0)
+    def right_feature_by_feature(e, codebook, counts):
+        columns = []
+        for d in range(codebook.shape[1]):
+            mean = sum(n * c for n, c in zip(counts, codebook[:, d], strict=True)) / counts.sum()
+            var = sum(n * (c - mean) ** 2 for n, c in zip(counts, codebook[:, d], strict=True)) / counts.sum()
+            columns.append((e[..., d] - mean) / var.sqrt())
+        return torch.stack(columns, -1)
 
-    def wrong_noise_for_signal(x0, alpha_bar, u, frozen, mask_id):
-        """where its own u lies below"""
-        return torch.where((u < 1 - alpha_bar[:, None]) & ~frozen, mask_id, x0)
+    def wrong_variance(e, codebook, counts):
+        """Divide by the standard deviation"""
+        mean = (codebook.T @ counts) / counts.sum()
+        return (e - mean) / ((codebook - mean).T.square() @ counts / counts.sum())
 
-    def wrong_one_number_a_row(x0, alpha_bar, u, frozen, mask_id):
-        """on its own"""
-        known = (u[:, 0] < alpha_bar)[:, None].expand_as(x0)
-        return torch.where(known | frozen, x0, mask_id)
+    def wrong_each_code_once(e, codebook, counts):
+        """as often as it occurs"""
+        var, mean = torch.var_mean(codebook, dim=0)
+        return (e - mean) / var.sqrt()
 
-    def wrong_axis(x0, alpha_bar, u, frozen, mask_id):
-        """run along the tokens"""
-        return torch.where((u < alpha_bar) | frozen, x0, mask_id)
+    def wrong_each_code_once_by_k(e, codebook, counts):
+        """as often as it occurs"""
+        var, mean = torch.var_mean(codebook, dim=0, correction=0)
+        return (e - mean) / var.sqrt()
 
-    def wrong_signal(x0, alpha_bar, u, frozen, mask_id):
-        """√ᾱ"""
-        return torch.where((u**2 < alpha_bar[:, None]) | frozen, x0, mask_id)
+    def wrong_one_less(e, codebook, counts):
+        """Nothing is taken off the total"""
+        weights = counts[:, None]
+        mean = (weights * codebook).sum(0) / counts.sum()
+        return (e - mean) / ((weights * (codebook - mean) ** 2).sum(0) / (counts.sum() - 1)) ** 0.5
 
-    def wrong_where_turned_round(x0, alpha_bar, u, frozen, mask_id):
-        """exchanged"""
-        return torch.where((u < alpha_bar[:, None]) | frozen, mask_id, x0)
+    def wrong_layer_norm(e, codebook, counts):
+        """scales each code by itself"""
+        return F.layer_norm(e, (codebook.shape[1],))
 
-    def wrong_only_the_frozen(x0, alpha_bar, u, frozen, mask_id):
-        """ones that stay"""
-        return torch.where((u >= alpha_bar[:, None]) & frozen, mask_id, x0)
+    def wrong_each_picture(e, codebook, counts):
+        """what tells them apart"""
+        return F.instance_norm(e.transpose(1, 2), eps=0.0).transpose(1, 2) * (1 - 1 / e.shape[1]) ** 0.5
 
-    def wrong_in_place(x0, alpha_bar, u, frozen, mask_id):
+    def wrong_this_batch(e, codebook, counts):
+        """this one batch"""
+        flat = e.flatten(0, 1)
+        return (e - flat.mean(0)) / flat.std(0)
+
+    def wrong_one_deviation(e, codebook, counts):
+        """Each feature has its own"""
+        share = (counts / counts.sum())[:, None].expand_as(codebook) / codebook.shape[1]
+        mean = (share * codebook).sum()
+        return (e - mean) / (share * (codebook - mean).square()).sum().sqrt()
+
+    def wrong_one_deviation_of_the_codebook(e, codebook, counts):
+        """Each feature has its own"""
+        return (e - codebook.mean()) / codebook.std()
+
+    def wrong_not_shifted(e, codebook, counts):
+        """not shifted"""
+        mean = (codebook.T @ counts) / counts.sum()
+        return e / ((codebook - mean).T.square() @ counts / counts.sum()).sqrt()
+
+    def wrong_raw_counts(e, codebook, counts):
+        """shares sum to 1"""
+        mean = codebook.T @ counts
+        return (e - mean) / ((codebook - mean).T.square() @ counts).sqrt()
+
+    def wrong_used_or_not(e, codebook, counts):
+        """as often as it occurs"""
+        used = codebook[counts > 0]
+        return (e - used.mean(0)) / used.std(0, correction=0)
+
+    def wrong_copies_of_the_codes(e, codebook, counts):
+        """cut to whole numbers"""
+        used = codebook.repeat_interleave(counts.int(), 0)
+        return (e - used.mean(0)) / used.std(0, correction=0)
+
+    def wrong_copies_by_rounding(e, codebook, counts):
+        """rounded to whole numbers"""
+        used = codebook[torch.arange(len(counts)).repeat_interleave(counts.round().long())]
+        return (e - used.mean(0)) / used.var(0, correction=0).sqrt()
+
+    def wrong_deviation_of_the_codebook(e, codebook, counts):
+        """σ counts each once"""
+        return (e - counts @ codebook / counts.sum()) / codebook.std(0)
+
+    def wrong_divided_twice(e, codebook, counts):
+        """divided by K as well"""
+        share = counts[:, None] / counts.sum()
+        mean = torch.mean(share * codebook, 0)
+        return (e - mean) / torch.mean(share * (codebook - mean) ** 2, 0).sqrt()
+
+    def wrong_share_inside_the_square(e, codebook, counts):
+        """squared together with the distances"""
+        share = counts[:, None] / counts.sum()
+        mean = torch.sum(share * codebook, 0)
+        return (e - mean) / (share * codebook - share * mean).norm(dim=0)
+
+    def wrong_shift_last(e, codebook, counts):
+        """Shift first"""
+        mean = (codebook.T @ counts) / counts.sum()
+        return e * ((codebook - mean).T.square() @ counts / counts.sum()).rsqrt() - mean
+
+    def wrong_absolute_deviation(e, codebook, counts):
+        mean = (codebook.T @ counts) / counts.sum()
+        return (e - mean) / ((codebook - mean).T.abs() @ counts / counts.sum())
+
+    def wrong_in_place(e, codebook, counts):
         """in place"""
-        x0[(u >= alpha_bar[:, None]) & ~frozen] = mask_id
-        return x0
+        counts /= counts.sum()
+        mean = codebook.T @ counts
+        return (e - mean) / ((codebook - mean).T.square() @ counts).sqrt()
 
-    def wrong_mask_of_five_tokens(x0, alpha_bar, u, frozen, mask_id):
+
+class nearest_id:
+    def right_with_the_library(z, codebook, mean, std):
+        return read(torch.addcmul(mean, z, std), codebook)
+
+    def right_with_all_differences(z, codebook, mean, std):
+        e = z * std + mean
+        return (e[..., None, :] - codebook).square().sum(-1).argmin(-1)
+
+    def right_with_weights(z, codebook, mean, std):
+        # In the standardised space, with each feature weighed by its variance.
+        gaps = z[:, :, None] - (codebook - mean) / std  # (B, N, K, D)
+        return (gaps.square() * std.square()).sum(-1).argmin(-1)
+
+    def wrong_not_undone(z, codebook, mean, std):
+        """still standardised"""
+        return read(z, codebook)
+
+    def wrong_both_standardised(z, codebook, mean, std):
+        """all features weigh alike"""
+        return (z[:, :, None] - (codebook - mean) / std).square().sum(-1).argmin(-1)
+
+    def wrong_without_mean(z, codebook, mean, std):
+        """μ is missing"""
+        return read(std * z, codebook)
+
+    def wrong_without_scale(z, codebook, mean, std):
+        """σ is missing"""
+        return read(mean + z, codebook)
+
+    def wrong_order(z, codebook, mean, std):
+        """reverse order"""
+        return read(std * z + std * mean, codebook)
+
+    def wrong_variance(z, codebook, mean, std):
+        """the variance"""
+        return read(z * std**2 + mean, codebook)
+
+    def wrong_codes(z, codebook, mean, std):
+        """their ids are asked for"""
+        return codebook[read(z * std + mean, codebook)]
+
+    def wrong_from_one(z, codebook, mean, std):
+        """counted from 0"""
+        return read(z * std + mean, codebook).add(1)
+
+    def wrong_distances(z, codebook, mean, std):
+        """the ids of these codes"""
+        return (z * std + mean)[:, :, None].sub(codebook).norm(dim=-1).amin(-1)
+
+    def wrong_directions(z, codebook, mean, std):
+        """directions only"""
+        return (F.normalize(z * std + mean, dim=-1) @ F.normalize(codebook, dim=-1).T).argmax(-1)
+
+    def wrong_city_blocks(z, codebook, mean, std):
+        return torch.cdist(z * std + mean, codebook, p=1).argmin(-1)
+
+    def wrong_most_alike(z, codebook, mean, std):
+        """largest product"""
+        return ((z * std + mean) @ codebook.T).argmax(-1)
+
+    def wrong_scaled_twice(z, codebook, mean, std):
+        """once more"""
+        return read((z - mean) / std, codebook)
+
+
+class multiply_adds:
+    def right_term_by_term(height, width, group, depth, dim):
+        n = height * width / (16 * group**2)
+        attention, network = 4 * dim**2 + 2 * n * dim, 8 * dim**2
+        return depth * n * (attention + network)
+
+    def right_by_adding(height, width, group, depth, dim):
+        side = 4 * group
+        return sum(
+            12 * dim * dim + 2 * (height // side) * (width // side) * dim
+            for _ in range(depth)
+            for _ in range(0, height, side)
+            for _ in range(0, width, side)
+        )
+
+    def right_by_factors(height, width, group, depth, dim):
+        n = (height * width) // (4 * group) ** 2
+        return 2 * depth * n * dim * (6 * dim + n)
+
+    def wrong_pixels(height, width, group, depth, dim):
+        """The encoder comes first"""
+        n = (height // group) * (width // group)
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_no_groups(height, width, group, depth, dim):
+        """codes share one"""
+        n = height // 4 * width // 4
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_group_not_squared(height, width, group, depth, dim):
+        """not group times"""
+        n = height * width // 16 // group
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_four_not_squared(height, width, group, depth, dim):
+        """not 4 times"""
+        n = height * width // 4 // group**2
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_one_token(height, width, group, depth, dim):
+        """work of one token"""
+        n = height * width // 16 // group**2
+        return depth * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_one_block(height, width, group, depth, dim):
+        """there are L"""
+        n = height * width // 16 // group**2
+        return n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_operations(height, width, group, depth, dim):
+        """These are operations"""
+        n = height * width // 16 // group**2
+        return depth * n * (24 * dim**2 + 4 * n * dim)
+
+    def wrong_no_mixing(height, width, group, depth, dim):
+        """scores and mixing"""
+        n = height * width // 16 // group**2
+        return 12 * depth * n * dim**2
+
+    def wrong_no_network(height, width, group, depth, dim):
+        """small network"""
+        n = height * width // 16 // group**2
+        return depth * n * (4 * dim**2 + 2 * n * dim)
+
+    def wrong_square_by_height(height, width, group, depth, dim):
+        """its height as side"""
+        n = (height // (4 * group)) ** 2
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_square_by_width(height, width, group, depth, dim):
+        """its width as side"""
+        n = (width // (4 * group)) ** 2
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_as_in_the_chapter(height, width, group, depth, dim):
+        """whatever group says"""
+        n = (height // 8) * (width // 8)
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_wider_tokens(height, width, group, depth, dim):
+        """keeps its width"""
+        n, dim = height * width // (4 * group) ** 2, dim * group * group
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_linear_attention(height, width, group, depth, dim):
+        """each token attends to all N"""
+        n = height * width // (4 * group) ** 2
+        return depth * n * dim * (12 * dim + 2)
+
+    def wrong_one_token_more(height, width, group, depth, dim):
+        n = height * width // (4 * group) ** 2 + 1
+        return depth * n * (12 * dim**2 + 2 * n * dim)
+
+    def wrong_width_for_dim(height, width, group, depth, dim):
+        n = height * width // 16 // group**2
+        return depth * n * (12 * width**2 + 2 * n * width)
+
+
+class codes_of:
+    def right_with_pixel_shuffle(tokens, grid):
+        return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, grid), 2).flatten(2).transpose(1, 2)
+
+    def right_with_fold(tokens, grid):
+        size = tuple(2 * n for n in grid)
+        return F.fold(tokens.transpose(1, 2), size, kernel_size=2, stride=2).flatten(2).transpose(1, 2)
+
+    def right_by_writing_into_place(tokens, grid):
+        rows, columns = grid
+        dim = tokens.shape[2] // 4
+        codes = tokens.new_zeros(len(tokens), 2 * rows, 2 * columns, dim)
+        for place in range(4):
+            codes[:, place // 2 :: 2, place % 2 :: 2] = tokens[:, :, place::4].unflatten(1, grid)
+        return codes.flatten(1, 2)
+
+    def right_with_einops_order(tokens, grid):
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2)
+        return x.permute(0, 1, 4, 2, 5, 3).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
+    def wrong_in_a_row(tokens, grid):
+        """*two* rows"""
+        x = tokens.reshape(len(tokens), tokens.shape[1], -1, 4).permute(0, 1, 3, 2)
+        return x.reshape(len(tokens), -1, x.shape[3])
+
+    def wrong_code_by_code(tokens, grid):
+        """for each feature in turn"""
+        x = tokens.reshape(len(tokens), *grid, 2, 2, -1)
+        return x.permute(0, 1, 3, 2, 4, 5).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
+    def wrong_reshape(tokens, grid):
+        """Two things are missing"""
+        return tokens.view(len(tokens), 4 * tokens.shape[1], -1)
+
+    def wrong_turned(tokens, grid):
+        """Inside each token"""
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2)
+        return x.permute(0, 1, 5, 2, 4, 3).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
+    def wrong_grid(tokens, grid):
+        """grid is (rows, columns)"""
+        x = tokens.reshape(len(tokens), *grid[::-1], -1, 2, 2)
+        return x.permute(0, 1, 4, 2, 5, 3).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
+    def wrong_reshaped_for_pixel_shuffle(tokens, grid):
+        """it cuts the numbers anew"""
+        return F.pixel_shuffle(tokens.reshape(len(tokens), -1, *grid), 2).flatten(2).transpose(1, 2)
+
+    def wrong_corner_by_corner(tokens, grid):
+        """First come all upper left codes"""
+        return tokens.unflatten(2, (-1, 4)).movedim(3, 1).flatten(1, 2)
+
+    def wrong_upper_rows_first(tokens, grid):
+        """all upper rows come before all lower ones"""
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2)
+        return x.permute(0, 4, 1, 5, 2, 3).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
+    def wrong_quarters(tokens, grid):
+        """feature by feature, not code by code"""
+        dim = tokens.shape[2] // 4
+        return torch.cat([tokens[:, :, place * dim : (place + 1) * dim] for place in range(4)], dim=1)
+
+    def wrong_still_a_grid(tokens, grid):
+        """become one axis"""
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2).permute(0, 1, 4, 2, 5, 3)
+        return x.flatten(3, 4).flatten(1, 2)
+
+    def wrong_upside_down(tokens, grid):
+        x = tokens.reshape(len(tokens), *grid, -1, 2, 2).flip(4)
+        return x.permute(0, 1, 4, 2, 5, 3).reshape(len(tokens), -1, tokens.shape[2] // 4)
+
+    def wrong_features_first(tokens, grid):
+        """Codes are (B, N, D)"""
+        return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, grid), 2)
+
+    def wrong_not_turned_back(tokens, grid):
+        """codes are (B, N, D)"""
+        return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, grid), 2).flatten(2)
+
+    def wrong_eight_features(tokens, grid):
+        x = tokens.reshape(len(tokens), 3, 3, 8, 2, 2)
+        return x.permute(0, 1, 4, 2, 5, 3).reshape(len(tokens), -1, 8)
+
+    def wrong_borrowed(tokens, grid):
+        """it calls unpatchify"""
+        return unpatchify(tokens, 2, grid).flatten(2).transpose(1, 2)
+
+
+class guide:
+    def right_by_a_scale_for_each_row(model, x, t, labels, scale, interval):
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def right_row_by_row(model, x, t, labels, scale, interval):
+        free, wanted = model(x, t, None), model(x, t, labels)
+        rows = [
+            (1 - scale) * free[i] + scale * wanted[i] if interval[0] <= t[i] <= interval[1] else wanted[i]
+            for i in range(len(x))
+        ]
+        return torch.stack(rows)
+
+    def right_where_it_is_needed(model, x, t, labels, scale, interval):
+        output = model(x, t, labels).clone()
+        inside = (interval[0] <= t) & (t <= interval[1])
+        if inside.any():
+            free = model(x[inside], t[inside], None)
+            output[inside] = free + scale * (output[inside] - free)
+        return output
+
+    def wrong_as_it_was(model, x, t, labels, scale, interval):
+        """the function of the text: both mistakes are still in it"""
+        low, high = interval
+        free, wanted = model(x, t, None), model(x, t, labels)
+        first = free[..., :3] + scale * (wanted[..., :3] - free[..., :3])
+        inside = (low <= t) & (t <= high)
+        return torch.where(inside[:, None, None], torch.cat([first, wanted[..., 3:]], -1), free)
+
+    def wrong_three_features(model, x, t, labels, scale, interval):
+        """first three features"""
+        free, output = model(x, t, None), model(x, t, labels).clone()
+        inside = (interval[0] <= t) & (t <= interval[1])
+        output[inside, :, :3] = free[inside, :, :3].lerp(output[inside, :, :3], scale)
+        return output
+
+    def wrong_off_outside(model, x, t, labels, scale, interval):
+        """outside the interval this is the answer without the label"""
+        strength = scale * ((t >= interval[0]) & (t <= interval[1])).float()[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_scale(model, x, t, labels, scale, interval):
+        """off by one"""
+        strength = scale * ((t >= interval[0]) & (t <= interval[1])).float()[:, None, None]
+        wanted = model(x, t, labels)
+        return wanted + strength * (wanted - model(x, t, None))
+
+    def wrong_way(model, x, t, labels, scale, interval):
+        """swapped in (4.16)"""
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 0.0)[:, None, None]
+        return model(x, t, labels).lerp(model(x, t, None), strength)
+
+    def wrong_difference_alone(model, x, t, labels, scale, interval):
+        """starts from the free answer"""
+        wanted = model(x, t, labels)
+        inside = (interval[0] <= t) & (t <= interval[1])
+        return torch.where(inside[:, None, None], scale * wanted - scale * model(x, t, None), wanted)
+
+    def wrong_one_time_for_all(model, x, t, labels, scale, interval):
+        """Each row has a time of its own"""
+        wanted = model(x, t, labels)
+        if not interval[0] <= t[0] <= interval[1]:
+            return wanted
+        return model(x, t, None).lerp(wanted, scale)
+
+    def wrong_open_ends(model, x, t, labels, scale, interval):
+        """ends of the interval"""
+        strength = torch.where((t > interval[0]) & (t < interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_no_interval(model, x, t, labels, scale, interval):
+        """own time lies outside"""
+        return model(x, t, None).lerp(model(x, t, labels), scale)
+
+    def wrong_above_the_lower_end(model, x, t, labels, scale, interval):
+        """also the lower one"""
+        strength = torch.where((t > interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_below_the_upper_end(model, x, t, labels, scale, interval):
+        """also the upper one"""
+        strength = torch.where((t >= interval[0]) & (t < interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_any_time_inside(model, x, t, labels, scale, interval):
+        """own time lies outside"""
+        inside = ((t >= interval[0]) & (t <= interval[1])).any()
+        return model(x, t, None).lerp(model(x, t, labels), scale if inside else 1.0)
+
+    def wrong_all_times_inside(model, x, t, labels, scale, interval):
+        """No row is guided"""
+        inside = ((t >= interval[0]) & (t <= interval[1])).all()
+        return model(x, t, None).lerp(model(x, t, labels), scale if inside else 1.0)
+
+    def wrong_32_features(model, x, t, labels, scale, interval):
+        """first 32 features"""
+        output = model(x, t, labels).clone()
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        output[..., :32] = model(x, t, None)[..., :32].lerp(output[..., :32], strength)
+        return output
+
+    def wrong_eight_features(model, x, t, labels, scale, interval):
+        """first eight features"""
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        strength = torch.where(torch.arange(x.shape[2]) < 8, strength, 1.0)
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_three_quarters(model, x, t, labels, scale, interval):
+        """three quarters"""
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        strength = torch.where(torch.arange(x.shape[2]) < x.shape[2] * 3 // 4, strength, 1.0)
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+    def wrong_label_zero_for_none(model, x, t, labels, scale, interval):
+        """asked for with None"""
+        strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 1.0)[:, None, None]
+        return model(x, t, labels * 0).lerp(model(x, t, labels), strength)
+
+    def wrong_nothing_outside(model, x, t, labels, scale, interval):
+        inside = ((t >= interval[0]) & (t <= interval[1]))[:, None, None]
+        return inside * model(x, t, None).lerp(model(x, t, labels), scale)
+
+    def wrong_only_from_below(model, x, t, labels, scale, interval):
+        strength = torch.where(t >= interval[0], scale, 1.0)[:, None, None]
+        return model(x, t, None).lerp(model(x, t, labels), strength)
+
+
+class blame:
+    def right_with_counts(read_real, read_coded, labels, read_drawn, asked):
+        n, m = len(labels), len(asked)
+        raw, coded = (int((x == labels).sum()) / n for x in (read_real, read_coded))
+        made = int((read_drawn == asked).sum()) / m
+        se_coded, se_made = math.sqrt(coded * (1 - coded) / n), math.sqrt(made * (1 - made) / m)
+        return {
+            "reader": (n - raw * n) / n,
+            "quantizer": raw - coded,
+            "diffusion": coded - made,
+            "error": math.hypot(se_coded, se_made),
+        }
+
+    def right_with_tensors(read_real, read_coded, labels, read_drawn, asked):
+        real, coded, made = (read_real == labels).float(), (read_coded == labels).float(), (read_drawn == asked).float()
+        error = (coded.var(correction=0) / len(coded) + made.var(correction=0) / len(made)).sqrt()
+        lost = {"reader": 1 - real.mean(), "quantizer": (real - coded).mean(), "diffusion": coded.mean() - made.mean()}
+        return {**lost, "error": error}
+
+    def right_with_lists(read_real, read_coded, labels, read_drawn, asked):
+        def share(found, wanted):
+            hits = [a == b for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]
+            p = sum(hits) / len(hits)
+            return p, p * (1 - p) / len(hits)
+
+        (raw, _), (coded, var_coded), (made, var_made) = map(
+            share, (read_real, read_coded, read_drawn), (labels, labels, asked)
+        )
+        error = (var_coded + var_made) ** 0.5
+        return {"error": error, "diffusion": coded - made, "quantizer": raw - coded, "reader": 1 - raw}
+
+    def wrong_readable_only(read_real, read_coded, labels, read_drawn, asked):
+        """stays in the total"""
+        cases = (read_real, labels), (read_coded, labels), (read_drawn, asked)
+        raw, coded, made = ((x[x != -1] == y[x != -1]).float().mean() for x, y in cases)
+        error = (coded * (1 - coded) / len(labels) + made * (1 - made) / len(asked)).sqrt()
+        return {"reader": 1 - raw, "quantizer": raw - coded, "diffusion": coded - made, "error": error}
+
+    def wrong_quantizer_with_reader(read_real, read_coded, labels, read_drawn, asked):
+        """holds the reader's"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return lost | {"quantizer": (read_coded != labels).float().mean()}
+
+    def wrong_diffusion_for_all(read_real, read_coded, labels, read_drawn, asked):
+        """blamed for everything"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return lost | {"diffusion": (read_drawn != asked).float().mean()}
+
+    def wrong_diffusion_and_quantizer(read_real, read_coded, labels, read_drawn, asked):
+        """*after* the VQ-VAE"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return lost | {"diffusion": lost["quantizer"] + lost["diffusion"]}
+
+    def wrong_sign(read_real, read_coded, labels, read_drawn, asked):
+        """wrong sign"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return lost | {"quantizer": -lost["quantizer"], "diffusion": -lost["diffusion"]}
+
+    def wrong_sum_of_errors(read_real, read_coded, labels, read_drawn, asked):
+        """Their *squares* add up"""
+        coded, made = (read_coded == labels).float(), (read_drawn == asked).float()
+        error = sum(x.std(correction=0) / len(x) ** 0.5 for x in (coded, made))
+        return blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked) | {"error": error}
+
+    def wrong_error_of_drawings(read_real, read_coded, labels, read_drawn, asked):
+        """only of the drawings"""
+        made = (read_drawn == asked).float()
+        error = made.std(correction=0) / len(made) ** 0.5
+        return blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked) | {"error": error}
+
+    def wrong_no_root(read_real, read_coded, labels, read_drawn, asked):
+        """last root"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return lost | {"error": lost["error"] ** 2}
+
+    def wrong_cut_at_zero(read_real, read_coded, labels, read_drawn, asked):
+        """negative where the share rises. Here it is 0"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return {key: value.clamp(min=0) for key, value in lost.items()}
+
+    def wrong_without_sign(read_real, read_coded, labels, read_drawn, asked):
+        """lost its sign"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return {key: value.abs() for key, value in lost.items()}
+
+    def wrong_only_what_is_spoiled(read_real, read_coded, labels, read_drawn, asked):
+        """Others may become right"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return lost | {"quantizer": (read_coded != labels)[read_real == labels].sum() / len(labels)}
+
+    def wrong_readable_only_in_n(read_real, read_coded, labels, read_drawn, asked):
+        """of the shares and of n"""
+        coded, made = read_coded != -1, read_drawn != -1
+        part = blame.right_with_tensors(
+            read_coded[coded], read_coded[coded], labels[coded], read_drawn[made], asked[made]
+        )
+        real = (read_real == labels)[read_real != -1].float().mean()
+        return part | {"reader": 1 - real, "quantizer": real - (read_coded == labels)[coded].float().mean()}
+
+    def wrong_sums_of_parts(read_real, read_coded, labels, read_drawn, asked):
+        """What does each step add?"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        quantizer = lost["reader"] + lost["quantizer"]
+        return lost | {"quantizer": quantizer, "diffusion": quantizer + lost["diffusion"]}
+
+    def wrong_percents(read_real, read_coded, labels, read_drawn, asked):
+        """percents"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return {key: 100 * value for key, value in lost.items()}
+
+    def wrong_one_number_of_pictures(read_real, read_coded, labels, read_drawn, asked):
+        """number of real pictures for both"""
+        coded, made = (read_coded == labels).float(), (read_drawn == asked).float()
+        error = ((coded.var(correction=0) + made.var(correction=0)) / len(labels)).sqrt()
+        return blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked) | {"error": error}
+
+    def wrong_std_as_it_is(read_real, read_coded, labels, read_drawn, asked):
+        """n - 1"""
+        coded, made = (read_coded == labels).float(), (read_drawn == asked).float()
+        error = (coded.var() / len(coded) + made.var() / len(made)).sqrt()
+        return blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked) | {"error": error}
+
+    def wrong_counts(read_real, read_coded, labels, read_drawn, asked):
+        """compare shares"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        raw, coded, made = (read_real == labels).sum(), (read_coded == labels).sum(), (read_drawn == asked).sum()
+        return lost | {"reader": len(labels) - raw, "quantizer": raw - coded, "diffusion": coded - made}
+
+    def wrong_keys(read_real, read_coded, labels, read_drawn, asked):
+        """'quantizer'"""
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        return {"reader": lost["reader"], "vqvae": lost["quantizer"], "dit": lost["diffusion"]}
+
+    def wrong_total_of_both(read_real, read_coded, labels, read_drawn, asked):
+        lost = blame.right_with_tensors(read_real, read_coded, labels, read_drawn, asked)
+        made = (read_drawn == asked).float().mean()
+        total = len(labels) + len(asked)
+        return lost | {"error": (made * (1 - made) / total).sqrt()}
+
+
+class guidance_sweep:
+    def right_with_a_loop(draw, read, labels, scales):
+        shares, spreads = [], []
+        for scale in scales:
+            pictures = draw(labels, scale)
+            shares.append((read(pictures) == labels).float().mean().item())
+            each = [pictures[labels == label].std(0).mean().item() for label in labels.unique()]
+            spreads.append(sum(each) / len(each))
+        return shares, spreads
+
+    def right_as_one_tensor(draw, read, labels, scales):
+        drawn = torch.stack([draw(labels, scale) for scale in scales])  # (S, B, C, H, W)
+        shares = torch.tensor([sum(read(x) == labels) / len(labels) for x in drawn])
+        each = [drawn[:, labels == label].std(1).flatten(1).mean(1) for label in labels.unique()]
+        return shares, torch.stack(each).mean(0)
+
+    def right_with_dictionaries(draw, read, labels, scales):
+        drawn = {scale: draw(labels, scale) for scale in scales}
+        groups = set(labels.tolist())
+        shares = [1 - (read(x) != labels).double().mean() for x in drawn.values()]
+        spreads = [
+            sum(x[labels == label].flatten(1).var(0).sqrt().mean() for label in groups) / len(groups)
+            for x in drawn.values()
+        ]
+        return shares, spreads
+
+    def wrong_all_together(draw, read, labels, scales):
+        """all drawings together"""
+        drawn = [draw(labels, scale) for scale in scales]
+        return [(read(x) == labels).float().mean() for x in drawn], [x.flatten(1).std(0).mean() for x in drawn]
+
+    def wrong_contrast(draw, read, labels, scales):
+        """its contrast"""
+        drawn = [draw(labels, scale) for scale in scales]
+        return [(read(x) == labels).float().mean() for x in drawn], [x.std((1, 2, 3)).mean() for x in drawn]
+
+    def wrong_one_heap(draw, read, labels, scales):
+        """one heap"""
+        drawn = [draw(labels, scale) for scale in scales]
+        spreads = [sum(x[labels == k].std() for k in labels.unique()) / len(labels.unique()) for x in drawn]
+        return [(read(x) == labels).float().mean() for x in drawn], spreads
+
+    def wrong_variance(draw, read, labels, scales):
+        """These are variances"""
+        drawn = [draw(labels, scale) for scale in scales]
+        spreads = [sum(x[labels == k].var(0).mean() for k in labels.unique()) / len(labels.unique()) for x in drawn]
+        return [(read(x) == labels).float().mean() for x in drawn], spreads
+
+    def wrong_by_what_was_read(draw, read, labels, scales):
+        """group them by what was asked for"""
+        shares, spreads = [], []
+        for x in (draw(labels, scale) for scale in scales):
+            found = read(x)
+            each = [x[found == k].std(0).mean() for k in found.unique() if (found == k).sum() > 1]
+            shares.append((found == labels).float().mean())
+            spreads.append(sum(each) / len(each))
+        return shares, spreads
+
+    def wrong_order(draw, read, labels, scales):
+        """first the shares"""
+        return guidance_sweep.right_with_a_loop(draw, read, labels, scales)[::-1]
+
+    def wrong_scale(draw, read, labels, scales):
+        """off by one"""
+        return guidance_sweep.right_with_a_loop(draw, read, labels, [scale - 1 for scale in scales])
+
+    def wrong_shares(draw, read, labels, scales):
+        """read wrong"""
+        drawn = [draw(labels, scale) for scale in scales]
+        spreads = guidance_sweep.right_with_a_loop(draw, read, labels, scales)[1]
+        return [(read(x) != labels).float().mean() for x in drawn], spreads
+
+    def wrong_ten_labels(draw, read, labels, scales):
+        """fewer than two numbers"""
+        drawn = [draw(labels, scale) for scale in scales]
+        spreads = [sum(x[labels == label].std(0).mean() for label in range(10)) / 10 for x in drawn]
+        return [(read(x) == labels).float().mean() for x in drawn], spreads
+
+    def wrong_percents(draw, read, labels, scales):
+        """percents"""
+        shares, spreads = guidance_sweep.right_with_a_loop(draw, read, labels, scales)
+        return [100 * share for share in shares], spreads
+
+    def wrong_pairs(draw, read, labels, scales):
+        """one for each scale"""
+        shares, spreads = guidance_sweep.right_with_a_loop(draw, read, labels, scales)
+        return [[shares[i], spreads[i]] for i in range(len(scales))]
+
+    def wrong_labels_in_turn(draw, read, labels, scales):
         """number written down"""
-        return torch.where((u < alpha_bar.view(-1, 1).expand(-1, 5)) | frozen, x0, mask_id)
-
-    def wrong_frozen_only_if_known(x0, alpha_bar, u, frozen, mask_id):
-        """frozen *and* have a small u"""
-        return torch.where((u < alpha_bar[:, None]) & frozen, x0, mask_id)
-
-    def wrong_numbers_of_its_own(x0, alpha_bar, u, frozen, mask_id):
-        """random numbers of its own"""
-        return torch.where((torch.rand(x0.shape) < alpha_bar[:, None]) | frozen, x0, mask_id)
-
-    def right_with_numpy(x0, alpha_bar, u, frozen, mask_id):
-        known = np.less(u.numpy(), alpha_bar.numpy()[:, None]) | frozen.numpy()
-        return np.where(known, x0.numpy(), mask_id)
-
-    def wrong_one_reason_only(x0, alpha_bar, u, frozen, mask_id):
-        """do not cancel"""
-        return torch.where((u < alpha_bar[:, None]) != frozen, x0, mask_id)
-
-    def wrong_not_frozen(x0, alpha_bar, u, frozen, mask_id):
-        """All frozen tokens are hidden"""
-        return torch.where((u < alpha_bar[:, None]) & ~frozen, x0, mask_id)
-
-    def wrong_below_the_hidden_share(x0, alpha_bar, u, frozen, mask_id):
-        """with 1 - ᾱ"""
-        return x0.masked_fill((u >= (1 - alpha_bar).view(-1, 1)) & ~frozen, mask_id)
-
-    def wrong_first_row(x0, alpha_bar, u, frozen, mask_id):
-        """of the first"""
-        return torch.where((u < alpha_bar[0].item()) | frozen, x0, mask_id)
-
-    def wrong_equal_counts(x0, alpha_bar, u, frozen, mask_id):
-        """lies *below* ᾱ"""
-        x = x0.clone()
-        x[(u > alpha_bar[:, None]) & ~frozen] = mask_id
-        return x
-
-    def wrong_mask_from_the_ids(x0, alpha_bar, u, frozen, mask_id):
-        """one above the largest id"""
-        return torch.where((u < alpha_bar[:, None]) | frozen, x0, x0.max() + 1)
-
-    def wrong_zeros(x0, alpha_bar, u, frozen, mask_id):
-        """like any other"""
-        return x0 * ((u < alpha_bar[:, None]) | frozen)
-
-    def wrong_exact_number(x0, alpha_bar, u, frozen, mask_id):
-        known = (alpha_bar * x0.shape[1]).round()
-        return torch.where((u.argsort(1).argsort(1) < known[:, None]) | frozen, x0, mask_id)
-
-
-class fill_chance:
-    def right_with_what_comes_back(now, then, rho):
-        return (then - now + rho * now) / (1 - now)
-
-    def right_by_the_hidden(now, then, rho):
-        hidden, hidden_then = 1 - now, 1 - then
-        return 1 - (hidden_then - rho * now) / hidden
-
-    def right_step_by_step(now, then, rho):
-        steps = zip(now.tolist(), then.tolist(), rho.tolist(), strict=True)
-        return torch.tensor([(b - a * (1 - r)) / (1 - a) for a, b, r in steps])
-
-    def wrong_denominator_forgotten(now, then, rho):
-        """*all* tokens"""
-        return then - now + rho * now
-
-    def wrong_hidden_at_the_end(now, then, rho):
-        """hidden at its start"""
-        return (then - now + now * rho) / (1 - then)
-
-    def wrong_known_at_the_end(now, then, rho):
-        """*known* in the end"""
-        return 1 - (1 - rho) * now / then
-
-    def wrong_stays(now, then, rho):
-        """*stay* hidden"""
-        return 1 - (then - (1 - rho) * now) / (1 - now)
-
-    def wrong_sign(now, then, rho):
-        """the larger of the two"""
-        return (now - rho * now - then) / (1 - now)
-
-    def wrong_nothing_hidden_again(now, then, rho):
-        """ρ is missing"""
-        return (then - now).div(1 - now)
-
-    def wrong_alpha_for_rho(now, then, rho):
-        """belongs to ᾱ(t)"""
-        return (then - now - rho * then) / (1 - now)
-
-    def wrong_share_of_all(now, then, rho):
-        """share of the *known*"""
-        return (then + rho - now) / (1 - now)
-
-    def wrong_other_way(now, then, rho):
-        """It must be added"""
-        return (then - now - rho * now) / (1 - now)
-
-    def wrong_hidden_after_hiding(now, then, rho):
-        """when the step began"""
-        kept = now - rho * now
-        return (then - kept) / (1 - kept)
-
-    def wrong_rho_stays(now, then, rho):
-        """exchanged"""
-        return (then - now * rho) / (1 - now)
-
-    def wrong_ratio_of_times(now, then, rho):
-        return 1 - (1 - then) / (1 - now)
-
-    def wrong_rho_of_the_chance(now, then, rho):
-        """by the factor 1 - ρ"""
-        return (1 - rho) * (then - now) / (1 - now)
-
-    def right_held_within_0_and_1(now, then, rho):
-        return ((then - (1 - rho) * now) / (1 - now).clamp(min=1e-8)).clamp(0, 1)
-
-    def wrong_rho_on_top(now, then, rho):
-        """as it is"""
-        return (then - now) / (1 - now) + rho
-
-    def wrong_way_of_the_step(now, then, rho):
-        """from `now` to `then`"""
-        return (now - (1 - rho) * then) / (1 - then)
-
-    def wrong_shares_of_masks(now, then, rho):
-        """*known* tokens"""
-        now, then = 1 - now, 1 - then
-        return (then - (1 - rho) * now) / (1 - now)
-
-    def wrong_bracket(now, then, rho):
-        """bracket"""
-        return then - (1 - rho) * now / (1 - now)
-
-    def wrong_eta(now, then, rho):
-        """ρ itself comes in"""
-        share = rho * torch.minimum(torch.ones_like(now), (1 - then) / now.clamp(min=1e-12))
-        return (then - (1 - share) * now) / (1 - now)
-
-    def wrong_rho_of_the_hidden(now, then, rho):
-        return (then - now + rho * (1 - now)) / (1 - now)
-
-
-class bits_per_character:
-    def right_with_log2_of_e(nats, lengths):
-        return math.log2(math.e) * float(nats.sum()) / int(lengths.sum())
-
-    def right_with_means(nats, lengths):
-        return nats.mean() / (lengths.double().mean() * math.log(2))
-
-    def right_as_a_weighted_mean(nats, lengths):
-        weights = lengths / lengths.sum()
-        return (weights * (nats / lengths)).sum() / torch.log(torch.tensor(2.0))
-
-    def wrong_nats(nats, lengths):
-        """These are nats"""
-        return (nats.mean() / lengths.float().mean()).item()
-
-    def wrong_times_log_2(nats, lengths):
-        """multiplies"""
-        return math.log(2) * nats.sum() / lengths.sum()
-
-    def wrong_mean_of_quotients(nats, lengths):
-        """own quotient"""
-        return sum(a / b / math.log(2) for a, b in zip(nats, lengths, strict=True)) / len(nats)
-
-    def wrong_one_for_each(nats, lengths):
-        """One number is asked for"""
-        return nats / (lengths * math.log(2))
-
-    def wrong_padding(nats, lengths):
-        """padding"""
-        return nats.sum() / (len(nats) * lengths.max()) / math.log(2)
-
-    def wrong_sum_and_mean(nats, lengths):
-        """Sum and mean are mixed"""
-        return nats.sum().item() / (lengths.double().mean().item() * math.log(2))
-
-    def wrong_bits_of_a_text(nats, lengths):
-        """per text"""
-        return nats.mean().item() / math.log(2)
-
-    def wrong_logarithm_of_a_logarithm(nats, lengths):
-        """logarithms already"""
-        return torch.log2(nats).mean() / lengths.float().mean()
-
-    def wrong_perplexity(nats, lengths):
-        """perplexity"""
-        return (nats.sum() / lengths.sum()).exp()
-
-    def wrong_overflow(nats, lengths):
-        """more than a float can hold"""
-        return -torch.log2(torch.exp(-nats)).sum() / lengths.sum()
-
-    def right_with_plain_numbers(nats, lengths):
-        return sum(nats.tolist()) / sum(lengths.tolist()) / math.log(2)
-
-    def wrong_mean_of_quotients_in_nats(nats, lengths):
-        """and in nats"""
-        return (nats / lengths).mean().item()
-
-    def wrong_all_characters_at_once(nats, lengths):
-        """all texts together"""
-        return nats.sum().item() / math.log(2)
-
-    def wrong_sign(nats, lengths):
-        """sign is wrong"""
-        return -nats.sum() / lengths.sum() / math.log(2)
-
-    def wrong_half(nats, lengths):
-        """not 2 of them"""
-        return nats.sum() / (2 * lengths.sum())
-
-    def wrong_rounded(nats, lengths):
-        """0.69 here"""
-        return nats.sum() / 0.69 / lengths.sum()
-
-    def wrong_rounded_less(nats, lengths):
-        """0.693 here"""
-        return nats.sum() / 0.693 / lengths.sum()
-
-    def wrong_log_of_the_quotient(nats, lengths):
-        """logarithm of the quotient"""
-        return math.log2(nats.sum() / lengths.sum())
-
-    def wrong_mean_of_whole_numbers(nats, lengths):
-        """could not infer output dtype"""
-        return nats.mean() / lengths.mean() / math.log(2)
-
-    def wrong_end_forgotten(nats, lengths):
-        return nats.sum() / (lengths - 1).sum() / math.log(2)
-
-    def wrong_hands_back(nats, lengths):
-        """calls bits_per_token"""
-        return bits_per_token(nats, lengths.float().mean().item())
-
-
-class masked_bound:
-    def right_with_gather(logits, x0, x_t, alpha_bar, slope, mask_id):
-        p = logits.softmax(-1).gather(-1, x0.unsqueeze(-1)).squeeze(-1)
-        return (slope / (1 - alpha_bar)) * ((x_t == mask_id) * p.log()).sum(-1)
-
-    def right_row_by_row(logits, x0, x_t, alpha_bar, slope, mask_id):
-        totals = []
-        for b in range(len(x0)):
-            hidden = x_t[b] == mask_id
-            cost = F.cross_entropy(logits[b][hidden], x0[b][hidden], reduction="sum")
-            totals.append(slope[b] / (alpha_bar[b] - 1) * cost)
-        return torch.stack(totals)
-
-    def right_with_logsumexp(logits, x0, x_t, alpha_bar, slope, mask_id):
-        chosen = (logits * F.one_hot(x0, logits.shape[-1])).sum(-1)
-        surprise = logits.logsumexp(-1) - chosen
-        weights = (x_t != x0) * (-slope / (1 - alpha_bar))[:, None]
-        return torch.einsum("bn,bn->b", weights, surprise)
-
-    def wrong_all_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """only hidden tokens"""
-        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
-        return slope / (1 - alpha_bar) * p.log().sum(1)
-
-    def wrong_known_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """other way round"""
-        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
-        return slope / (1 - alpha_bar) * (p.log() * (x_t != mask_id)).sum(1)
-
-    def wrong_mean_over_hidden(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """mean over the hidden"""
-        hidden = (x_t == mask_id).float()
-        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
-        return slope / (1 - alpha_bar) * (log_p * hidden).sum(1) / hidden.sum(1)
-
-    def wrong_mean_over_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """mean over the tokens"""
-        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
-        return slope / (1 - alpha_bar) * log_p.masked_fill(x_t != mask_id, 0).mean(1)
-
-    def wrong_no_weight(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """weight w(t) of (7.5) is missing"""
-        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
-        return -log_p.masked_fill(x_t != mask_id, 0).sum(1)
-
-    def wrong_sign_of_the_slope(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """sign is wrong"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
-
-    def wrong_weight_of_the_line(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """lacks the slope"""
-        t = 1 - alpha_bar
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (surprise * (x_t == mask_id)).sum(1) / t
-
-    def wrong_no_logarithm(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """derivative of a *logarithm*"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope * (surprise * (x_t == mask_id)).sum(1)
-
-    def wrong_known_share(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """*hidden* share"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope / alpha_bar * (surprise * (x_t == mask_id)).sum(1)
-
-    def wrong_base(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """These are bits"""
-        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
-        return slope / (1 - alpha_bar) * (p.log2() * (x_t == mask_id)).sum(1)
-
-    def wrong_no_softmax(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """log_softmax"""
-        chosen = logits.gather(-1, x0[..., None])[..., 0]
-        return -(-slope / (1 - alpha_bar)) * (chosen * (x_t == mask_id)).sum(1)
-
-    def wrong_values(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """what x0 says"""
-        surest = logits.log_softmax(-1).amax(-1)
-        return slope / (1 - alpha_bar) * (surest * (x_t == mask_id)).sum(1)
-
-    def wrong_one_number(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """mean over the batch"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (-slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)).mean()
-
-    def wrong_axis(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """wrong axis"""
-        log_p = F.log_softmax(logits, 1).gather(-1, x0[..., None])[..., 0]
-        return slope / (1 - alpha_bar) * (log_p * (x_t == mask_id)).sum(1)
-
-    def wrong_not_added_up(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """for each token"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (slope / (alpha_bar - 1)).unsqueeze(1) * surprise * (x_t == mask_id)
-
-    def wrong_all_rows_at_once(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """each row got the total"""
-        hidden = x_t == mask_id
-        return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden], reduction="sum")
-
-    def right_with_ignored_targets(logits, x0, x_t, alpha_bar, slope, mask_id):
-        wanted = x0.masked_fill(x_t != mask_id, -100)
-        surprise = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
-        return surprise.view(x0.shape).sum(1) * slope.abs() / (1 - alpha_bar)
-
-    def wrong_axis_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """rows of the batch"""
-        log_p = F.log_softmax(logits, 0).gather(-1, x0[..., None])[..., 0]
-        return slope / (1 - alpha_bar) * (log_p * (x_t == mask_id)).sum(1)
-
-    def wrong_view_for_transpose(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """deal out the numbers anew"""
-        surprise = F.cross_entropy(logits.view(len(x0), -1, x0.shape[1]), x0, reduction="none")
-        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
-
-    def wrong_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """taken twice"""
-        surprise = F.cross_entropy(logits.softmax(-1).transpose(1, 2), x0, reduction="none")
-        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
-
-    def wrong_mean_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """hidden tokens of all rows"""
-        hidden = x_t == mask_id
-        return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden])
-
-    def wrong_doubt_for_surprise(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """adds up 1 - p"""
-        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
-        return -slope / (1 - alpha_bar) * ((1 - p) * (x_t == mask_id)).sum(1)
-
-    def wrong_not_differentiated(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """The logarithm itself"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return torch.log(1 - alpha_bar) * slope * (surprise * (x_t == mask_id)).sum(1)
-
-    def wrong_counted_share(logits, x0, x_t, alpha_bar, slope, mask_id):
-        """scatters from mask to mask"""
-        hidden = x_t == mask_id
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope * x0.shape[1] * (surprise * hidden).sum(1) / hidden.sum(1)
-
-    def wrong_share_of_the_noise(logits, x0, x_t, alpha_bar, slope, mask_id):
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope / (1 - alpha_bar).sqrt() * (surprise * (x_t == mask_id)).sum(1)
-
-    def wrong_capped(logits, x0, x_t, alpha_bar, slope, mask_id):
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (-slope / (1 - alpha_bar)).clamp(max=2) * (surprise * (x_t == mask_id)).sum(1)
-
-
-class confidence_step:
-    def right_with_a_threshold(x, drawn, mask_id, confidence, left):
-        confidence = torch.where(x == mask_id, confidence, torch.inf)
-        ladder = torch.cat([confidence.sort(1).values, torch.full((len(x), 1), torch.inf)], 1)
-        threshold = ladder.gather(1, left[:, None])  # (B, 1) the lowest that is filled in
-        return torch.where((confidence >= threshold) & (x == mask_id), drawn, x)
-
-    def right_row_by_row(x, drawn, mask_id, confidence, left):
-        x = x.clone()
-        for b in range(len(x)):
-            places = (x[b] == mask_id).nonzero()[:, 0]
-            surest = places[confidence[b, places].argsort(descending=True)]
-            chosen = surest[: len(places) - int(left[b])]
-            x[b, chosen] = drawn[b, chosen]
-        return x
-
-    def right_counting_the_less_sure(x, drawn, mask_id, confidence, left):
-        hidden = x == mask_id
-        less_sure = (confidence[:, None] < confidence[:, :, None]) & hidden[:, None]  # (B, N, N)
-        return torch.where(hidden & (less_sure.sum(2) >= left[:, None]), drawn, x)
-
-    def right_by_scattering(x, drawn, mask_id, confidence, left):
-        hidden = x == mask_id
-        order = confidence.masked_fill(~hidden, torch.inf).argsort(1)
-        rank = torch.empty_like(order).scatter_(1, order, torch.arange(x.shape[1]).expand_as(x))
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_least_sure(x, drawn, mask_id, confidence, left):
-        """The least sure"""
-        hidden = x == mask_id
-        rank = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True).argsort(1)
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_known_take_part(x, drawn, mask_id, confidence, left):
-        """take part"""
-        rank = torch.empty_like(x)
-        for b in range(len(x)):
-            rank[b, confidence[b].argsort()] = torch.arange(x.shape[1])
-        return torch.where((x == mask_id) & (rank >= left[:, None]), drawn, x)
-
-    def wrong_end_of_the_scale(x, drawn, mask_id, confidence, left):
-        """ranked below all others"""
-        hidden = x == mask_id
-        rank = torch.where(hidden, confidence, -1e9).argsort(1).argsort(1)
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_zero_for_known(x, drawn, mask_id, confidence, left):
-        """may lie below 0"""
-        hidden = x == mask_id
-        rank = confidence.masked_fill(~hidden, 0).argsort(1).argsort(1)
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_known_overwritten(x, drawn, mask_id, confidence, left):
-        """overwritten by what was drawn"""
-        rank = torch.where(x == mask_id, confidence, torch.inf).argsort(1).argsort(1)
-        return torch.where(rank < left[:, None], mask_id, drawn)
-
-    def wrong_all_hidden_again(x, drawn, mask_id, confidence, left):
-        """treated like hidden ones"""
-        return torch.where(confidence.argsort(1).argsort(1) < left[:, None], mask_id, drawn)
-
-    def wrong_one_too_few(x, drawn, mask_id, confidence, left):
-        """One too few"""
-        hidden = x == mask_id
-        rank = confidence.masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
-        return torch.where(hidden & (rank > left[:, None]), drawn, x)
-
-    def wrong_number_filled_in(x, drawn, mask_id, confidence, left):
-        """*remain hidden*"""
-        hidden = x == mask_id
-        rank = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True).argsort(1)
-        return torch.where(hidden & (rank < left[:, None]), drawn, x)
-
-    def wrong_columns(x, drawn, mask_id, confidence, left):
-        """axis 1"""
-        hidden = x == mask_id
-        rank = confidence.masked_fill(~hidden, torch.inf).T.argsort(1).argsort(1).T
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_one_argsort(x, drawn, mask_id, confidence, left):
-        """not the rank"""
-        hidden = x == mask_id
-        rank = torch.argsort(torch.where(hidden, confidence, torch.inf), dim=1)
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_all_rows_together(x, drawn, mask_id, confidence, left):
-        """ranked together"""
-        hidden = x == mask_id
-        count = int(hidden.sum() - left.sum())
-        surest = confidence.masked_fill(~hidden, -torch.inf).flatten().topk(count).indices
-        result = x.clone().flatten()
-        result[surest] = drawn.flatten()[surest]
-        return result.view_as(x)
-
-    def wrong_left_of_the_first(x, drawn, mask_id, confidence, left):
-        """Every row"""
-        hidden = x == mask_id
-        rank = confidence.masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
-        return torch.where(hidden & (rank >= left[0]), drawn, x)
-
-    def right_with_a_short_ladder(x, drawn, mask_id, confidence, left):
-        confidence = torch.where(x == mask_id, confidence, torch.inf)
-        threshold = confidence.sort(1).values.gather(1, left[:, None])  # left is below N
-        return torch.where((x == mask_id) & (confidence >= threshold), drawn, x)
-
-    def wrong_all_at_once(x, drawn, mask_id, confidence, left):
-        """must stay hidden"""
-        return torch.where(x == mask_id, drawn, x)
-
-    def wrong_known_hidden_again(x, drawn, mask_id, confidence, left):
-        """from the whole row"""
-        x = torch.where(x == mask_id, drawn, x)
-        for b in range(len(x)):
-            x[b, confidence[b].argsort()[: left[b]]] = mask_id
-        return x
-
-    def wrong_known_at_one(x, drawn, mask_id, confidence, left):
-        """may lie above 1"""
-        hidden = x == mask_id
-        rank = torch.where(hidden, confidence, 1.0).argsort(1).argsort(1)
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_zero_from_the_top(x, drawn, mask_id, confidence, left):
-        """come before hidden ones"""
-        hidden = x == mask_id
-        rank = (confidence * hidden).argsort(1, descending=True).argsort(1)
-        return torch.where(hidden & (rank < (hidden.sum(1) - left)[:, None]), drawn, x)
-
-    def wrong_one_argsort_from_the_top(x, drawn, mask_id, confidence, left):
-        """from the top down"""
-        hidden = x == mask_id
-        order = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True)
-        return torch.where(hidden & (order < (hidden.sum(1) - left)[:, None]), drawn, x)
-
-    def wrong_as_many_in_every_row(x, drawn, mask_id, confidence, left):
-        """same number"""
-        hidden = x == mask_id
-        count = int((hidden.sum(1) - left).max())
-        surest = confidence.masked_fill(~hidden, -torch.inf).topk(count, 1).indices
-        return x.scatter(1, surest, drawn.gather(1, surest))
-
-    def wrong_sizes_of_confidences(x, drawn, mask_id, confidence, left):
-        hidden = x == mask_id
-        rank = confidence.abs().masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
-        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
-
-    def wrong_first_come(x, drawn, mask_id, confidence, left):
-        hidden = x == mask_id
-        return torch.where(hidden & (hidden.cumsum(1) > left[:, None]), drawn, x)
-
-    def wrong_hands_back(x, drawn, mask_id, confidence, left):
-        """calls confidence_step"""
-        return library_step(x, drawn, mask_id, confidence, left)
-
-
-class confidences:
-    def right_with_the_loop(p, u, times, randomness):
-        rows = []
-        for step in range(len(p)):
-            gumbel = -torch.log(-torch.log(u[step]))
-            rows.append(torch.log(p[step]) + randomness * times[step + 1] * gumbel)
-        return torch.stack(rows)
-
-    def right_with_einsum(p, u, times, randomness):
-        noise = u.log().neg().log()
-        return p.log() - randomness * torch.einsum("s,sn->sn", times[1:], noise)
-
-    def right_with_one_logarithm(p, u, times, randomness):
-        scale = (randomness * times)[1:].unsqueeze(1)
-        return (p / (-u.log()) ** scale).log()
-
-    def wrong_untouched(p, u, times, randomness):
-        """This is the function of the text"""
-        rows = []
-        for step in range(len(p)):
-            gumbel = -torch.log(-torch.log(u[step]))
-            randomness = randomness * times[step + 1]
-            rows.append(p[step] + randomness * gumbel)
-        return torch.stack(rows)
-
-    def wrong_still_compounds(p, u, times, randomness):
-        """fades too early"""
-        rows = []
-        for noise, then, chance in zip(u, times[1:], p, strict=True):
-            randomness = randomness * then
-            rows.append(chance.log() - randomness * (-noise.log()).log())
-        return torch.stack(rows)
-
-    def wrong_still_probabilities(p, u, times, randomness):
-        """first summand"""
-        return p - randomness * times[1:].unsqueeze(1) * (-u.log()).log()
-
-    def wrong_time(p, u, times, randomness):
-        """This is t, the time"""
-        gumbel = -torch.log(-torch.log(u))
-        return torch.stack([a.log() + randomness * t * g for a, t, g in zip(p, times[:-1], gumbel, strict=True)])
-
-    def wrong_compounds_with_the_start(p, u, times, randomness):
-        """pile up"""
-        rows = []
-        for step in range(len(p)):
-            randomness = randomness * times[step]
-            rows.append(p[step].log() - randomness * (-u[step].log()).log())
-        return torch.stack(rows)
-
-    def wrong_direction(p, u, times, randomness):
-        """strongest at the start"""
-        done = 1 - times[1:]
-        return p.log() - randomness * done[:, None] * (-u.log()).log()
-
-    def wrong_never_fades(p, u, times, randomness):
-        """does not fade"""
-        return p.log() + randomness * -(-u.log()).log()
-
-    def wrong_counts_steps(p, u, times, randomness):
-        """counts steps"""
-        shares = torch.linspace(1, 0, len(times))[1:]
-        return p.log() - randomness * shares[:, None] * (-u.log()).log()
-
-    def wrong_sign_of_the_noise(p, u, times, randomness):
-        """adds it"""
-        return p.log() + randomness * times[1:, None] * torch.log(-torch.log(u))
-
-    def wrong_uniform_noise(p, u, times, randomness):
-        """Gumbel noise first"""
-        return torch.log(p) + times[1:].view(-1, 1) * randomness * u
-
-    def wrong_exponential_noise(p, u, times, randomness):
-        """twice"""
-        return torch.log(p) + times[1:].view(-1, 1) * randomness * -torch.log(u)
-
-    def wrong_no_randomness(p, u, times, randomness):
-        """`randomness` itself"""
-        return p.log() - times[1:, None] * (-u.log()).log()
-
-    def wrong_surprise(p, u, times, randomness):
-        """the surprise"""
-        return -torch.log(p) - randomness * times[1:, None] * (-u.log()).log()
-
-    def right_with_numpy(p, u, times, randomness):
-        p, u, times = p.numpy(), u.numpy(), times.numpy()
-        return np.log(p) - randomness * times[1:, None] * np.log(-np.log(u))
-
-    def wrong_untouched_without_a_loop(p, u, times, randomness):
-        """both mistakes are still in it"""
-        return p - randomness * times[1:].cumprod(0)[:, None] * (-u.log()).log()
-
-    def wrong_logarithm_of_all(p, u, times, randomness):
-        """together"""
-        return (p - randomness * times[1:, None] * (-u.log()).log()).log()
-
-    def wrong_product(p, u, times, randomness):
-        """is multiplied"""
-        return p.log() * randomness * times[1:, None] * -(-u.log()).log()
-
-    def wrong_log_softmax(p, u, times, randomness):
-        """normalises"""
-        return F.log_softmax(p, -1) - randomness * times[1:, None] * (-u.log()).log()
-
-    def wrong_log1p(p, u, times, randomness):
-        """log(1 + p)"""
-        return (1 + p).log() - randomness * times[1:, None] * (-u.log()).log()
-
-    def wrong_time_twice(p, u, times, randomness):
-        """counts twice"""
-        rows = []
-        for step, then in enumerate(times[1:]):
-            scale = randomness * then
-            rows.append(p[step].log() - scale * then * (-u[step].log()).log())
-        return torch.stack(rows)
-
-    def wrong_noise_of_its_own(p, u, times, randomness):
-        """random numbers of its own"""
-        return p.log() - randomness * times[1:, None] * (-torch.rand(p.shape).log()).log()
-
-    def wrong_root_of_time(p, u, times, randomness):
-        return p.log() - randomness * times[1:, None].sqrt() * (-u.log()).log()
-
-    def wrong_mixture(p, u, times, randomness):
-        scale = randomness * times[1:, None]
-        return (1 - scale) * p.log() - scale * (-u.log()).log()
-
-
-class pair_error:
-    def right_with_both_tables(denoiser, x, place, mask_id):
-        alone = denoiser(x.view(1, -1)).softmax(-1)[0]
-        error = torch.zeros(len(x))
-        for j in range(len(x)):
-            if j == place or x[j] != mask_id:
-                continue
-            at_once, in_turn = torch.outer(alone[place], alone[j]), torch.zeros(mask_id, mask_id)
-            for a in range(mask_id):
-                y = x.clone()
-                y[place] = a
-                in_turn[a] = alone[place, a] * denoiser(y[None]).softmax(-1)[0, j]
-            error[j] = (in_turn - at_once).abs().sum() / 2
-        return error
-
-    def right_with_one_batch(denoiser, x, place, mask_id):
-        ids = x.repeat(mask_id + 1, 1)  # the last row stays as it is
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        gaps = 0.5 * torch.linalg.vector_norm(p[:-1] - p[-1], ord=1, dim=-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return torch.einsum("v,vn->n", p[-1, place], gaps) * hidden
-
-    def right_with_what_is_too_much(denoiser, x, place, mask_id):
-        alone = F.softmax(denoiser(x[None]), -1)[0]
-        error = torch.zeros(len(x), dtype=alone.dtype)
-        for a, chance in enumerate(alone[place]):
-            y = x.index_fill(0, torch.tensor(place), a)
-            error += chance * (F.softmax(denoiser(y[None]), -1)[0] - alone).clamp(min=0).sum(1)
-        error[x != mask_id] = 0
-        error[place] = 0
-        return error
-
-    def wrong_place_counted(denoiser, x, place, mask_id):
-        """no pair with itself"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * (x == mask_id)
-
-    def wrong_known_counted(denoiser, x, place, mask_id):
-        """Known tokens are counted"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        error = p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2
-        error[place] = 0
-        return error
-
-    def wrong_all_counted(denoiser, x, place, mask_id):
-        """entries of 0"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        return p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2
-
-    def wrong_half_forgotten(denoiser, x, place, mask_id):
-        """*half*"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1)) * hidden
-
-    def wrong_all_values_alike(denoiser, x, place, mask_id):
-        """count alike"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[:-1] - p[-1]).abs().sum(-1).mean(0) / 2 * hidden
-
-    def wrong_likeliest_value(denoiser, x, place, mask_id):
-        """likeliest"""
-        alone = denoiser(x[None])[0].softmax(-1)
-        y = x.clone()
-        y[place] = alone[place].argmax()
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (denoiser(y[None])[0].softmax(-1) - alone).abs().sum(1) / 2 * hidden
-
-    def wrong_averaged_first(denoiser, x, place, mask_id):
-        """cancel"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (torch.tensordot(p[-1, place], p[:-1] - p[-1], 1)).abs().sum(-1) / 2 * hidden
-
-    def wrong_squares(denoiser, x, place, mask_id):
-        """squared"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).pow(2).sum(-1)) / 2 * hidden
-
-    def wrong_mean_over_values(denoiser, x, place, mask_id):
-        """half of a sum"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().mean(-1)) * hidden
-
-    def wrong_in_place(denoiser, x, place, mask_id):
-        """in place"""
-        alone = denoiser(x[None])[0].softmax(-1)
-        error = torch.zeros(len(x)).double()
-        for a in range(mask_id):
-            x[place] = a
-            error += alone[place, a] * (denoiser(x[None])[0].softmax(-1) - alone).abs().sum(1) / 2
-        return error * (x == mask_id)
-
-    def wrong_three_values(denoiser, x, place, mask_id):
-        """number written down"""
-        ids = x.repeat(3, 1)
-        ids[:, place] = torch.arange(3)
-        alone, after = denoiser(x[None])[0].softmax(-1), denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (alone[place] @ (after - alone).abs().sum(-1)) / 2 * hidden
-
-    def wrong_largest_difference(denoiser, x, place, mask_id):
-        """differences of all values"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().amax(-1)) * hidden
-
-    def wrong_left_out(denoiser, x, place, mask_id):
-        """not be left out"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2)[hidden]
-
-    def wrong_bare_logits(denoiser, x, place, mask_id):
-        """logits throughout"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
-
-    def wrong_exp_alone(denoiser, x, place, mask_id):
-        """exp alone"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).exp()
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
-
-    def wrong_softmax_over_tokens(denoiser, x, place, mask_id):
-        """over the tokens"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
-
-    def wrong_chance_at_the_other(denoiser, x, place, mask_id):
-        """its chance at j"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1].T * (p[:-1] - p[-1]).abs().sum(-1)).sum(0) / 2 * hidden
-
-    def wrong_roles_exchanged(denoiser, x, place, mask_id):
-        """change is read at the place"""
-        alone = denoiser(x[None])[0].softmax(-1)
-        error = torch.zeros(len(x))
-        for j in (x == mask_id).nonzero()[:, 0].tolist():
-            ids = x.repeat(mask_id, 1)
-            ids[:, j] = torch.arange(mask_id)
-            error[j] = alone[j] @ (denoiser(ids)[:, place].softmax(-1) - alone[place]).abs().sum(-1) / 2
-        error[place] = 0
-        return error
-
-    def wrong_place_twice(denoiser, x, place, mask_id):
-        """p_i in place of p_j"""
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[-1, place] @ (p[:-1] - p[-1, place]).abs().sum(-1) / 2) * hidden
-
-    def wrong_stops_early(denoiser, x, place, mask_id):
-        """last value"""
-        alone = denoiser(x[None])[0].softmax(-1)
-        error = torch.zeros(len(x), dtype=alone.dtype)
-        for a in range(mask_id - 1):
-            y = x.index_fill(0, torch.tensor(place), a)
-            error += alone[place, a] * (denoiser(y[None])[0].softmax(-1) - alone).abs().sum(1) / 2
-        return error * (x == mask_id) * (torch.arange(len(x)) != place)
-
-    def wrong_put_everywhere(denoiser, x, place, mask_id):
-        """at every hidden token"""
-        alone = denoiser(x[None])[0].softmax(-1)
-        after = denoiser(torch.stack([x.where(x != mask_id, a) for a in range(mask_id)])).softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2 * hidden
-
-    def wrong_mutual_information(denoiser, x, place, mask_id):
-        ids = x.repeat(mask_id + 1, 1)
-        ids[:-1, place] = torch.arange(mask_id)
-        p = denoiser(ids).softmax(-1).clamp(min=1e-12)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return p[-1, place] @ (p[:-1] * (p[:-1] / p[-1]).log()).sum(-1) * hidden
-
-    def wrong_one_pass_only(denoiser, x, place, mask_id):
-        p = denoiser(x[None])[0].softmax(-1)
-        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
-        return (p[place] - p).abs().sum(-1) / 2 * hidden
-
-    def wrong_hands_over_to_a_schedule(denoiser, x, place, mask_id):
-        """calls"""
-        return linear().signal(x / mask_id)
+        drawn = [draw(labels, scale) for scale in scales]
+        spreads = [x.unflatten(0, (-1, 4)).std(0).mean() for x in drawn]
+        return [(read(x) == labels).float().mean() for x in drawn], spreads
+
+    def wrong_first_scale_only(draw, read, labels, scales):
+        """the shape must be (3,)"""
+        return guidance_sweep.right_with_a_loop(draw, read, labels, scales[:1])
+
+    def wrong_of_the_hits(draw, read, labels, scales):
+        """Only drawings that are read right"""
+        shares, spreads = [], []
+        for x in (draw(labels, scale) for scale in scales):
+            hit = read(x) == labels
+            shares.append(hit.float().mean())
+            groups = [x[hit & (labels == k)] for k in labels.unique()]
+            spreads.append(torch.stack([group.std(0).mean() for group in groups if len(group) > 1]).mean())
+        return shares, spreads
+
+    def wrong_largest_gap(draw, read, labels, scales):
+        drawn = [draw(labels, scale) for scale in scales]
+        groups = [[x[labels == label] for label in labels.unique()] for x in drawn]
+        spreads = [torch.stack([(g.amax(0) - g.amin(0)).mean() for g in row]).mean() for row in groups]
+        return [(read(x) == labels).float().mean() for x in drawn], spreads

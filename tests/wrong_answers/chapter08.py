@@ -1,804 +1,958 @@
 """Answers to the exercises of chapter 08: right ones, and wrong ones with words that the grader must find for them."""
 
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from vqdit_lite.metrics import recall_at
-from vqdit_lite.multimodal import Layout, Segment
+from vqdit_lite.masked import confidence_step as library_step
+from vqdit_lite.metrics import bits_per_token
+from vqdit_lite.schedule import linear
 
 
 class hide:
-    def right_with_masked_fill(x0, t, modality, fresh, mask_id):
-        times = t.gather(1, modality.expand(len(x0), -1))  # (B, N)
-        return x0.masked_fill(fresh >= 1 - times, mask_id)
+    def right_in_two_steps(x0, alpha_bar, u, frozen, mask_id):
+        hidden = (u >= alpha_bar.unsqueeze(1)).logical_and(frozen.logical_not())
+        return x0.masked_fill(hidden, mask_id)
 
-    def right_segment_by_segment(x0, t, modality, fresh, mask_id):
+    def right_token_by_token(x0, alpha_bar, u, frozen, mask_id):
         x = x0.clone()
-        for number in range(t.shape[1]):
-            known = fresh + t[:, number : number + 1] < 1
-            x[(modality == number) & ~known] = mask_id
+        for b, n in torch.cartesian_prod(torch.arange(x.shape[0]), torch.arange(x.shape[1])):
+            if not frozen[b, n] and not u[b, n] < alpha_bar[b]:
+                x[b, n] = mask_id
         return x
 
-    def right_token_by_token(x0, t, modality, fresh, mask_id):
-        rows = [
-            [token if fresh[b, i] < 1 - t[b, modality[i]] else mask_id for i, token in enumerate(row)]
-            for b, row in enumerate(x0.tolist())
-        ]
-        return torch.tensor(rows)
+    def right_with_arithmetic(x0, alpha_bar, u, frozen, mask_id):
+        known = ((u - alpha_bar[:, None]) < 0).long().clamp(min=frozen.long())
+        return known * x0 + (1 - known) * mask_id
 
-    def wrong_first_time(x0, t, modality, fresh, mask_id):
-        """time of the first segment"""
-        return x0.masked_fill(fresh >= 1 - t[:, 0, None], mask_id)
+    def wrong_frozen_forgotten(x0, alpha_bar, u, frozen, mask_id):
+        """Frozen tokens are hidden, too"""
+        return torch.where(u < alpha_bar[:, None], x0, mask_id)
 
-    def wrong_mean_time(x0, t, modality, fresh, mask_id):
-        """mean of the times"""
-        return torch.where(fresh < 1 - t.mean(1)[:, None], x0, mask_id)
+    def wrong_side(x0, alpha_bar, u, frozen, mask_id):
+        """swapped"""
+        return torch.where((u < alpha_bar[:, None]) & ~frozen, mask_id, x0)
 
-    def wrong_way_round(x0, t, modality, fresh, mask_id):
-        """turned round"""
-        return torch.where(fresh < t[:, modality], x0, mask_id)
+    def wrong_noise_for_signal(x0, alpha_bar, u, frozen, mask_id):
+        """where its own u lies below"""
+        return torch.where((u < 1 - alpha_bar[:, None]) & ~frozen, mask_id, x0)
 
-    def wrong_other_tokens(x0, t, modality, fresh, mask_id):
-        """the tokens are others"""
-        return x0.masked_fill(fresh < t[:, modality], mask_id)
+    def wrong_one_number_a_row(x0, alpha_bar, u, frozen, mask_id):
+        """on its own"""
+        known = (u[:, 0] < alpha_bar)[:, None].expand_as(x0)
+        return torch.where(known | frozen, x0, mask_id)
 
-    def wrong_at_the_end(x0, t, modality, fresh, mask_id):
-        """exactly 0"""
-        return x0.masked_fill(fresh > 1 - t[:, modality], mask_id)
+    def wrong_axis(x0, alpha_bar, u, frozen, mask_id):
+        """run along the tokens"""
+        return torch.where((u < alpha_bar) | frozen, x0, mask_id)
 
-    def wrong_hidden_is_zero(x0, t, modality, fresh, mask_id):
-        """id of a word"""
-        return x0 * (fresh < 1 - t[:, modality])
+    def wrong_signal(x0, alpha_bar, u, frozen, mask_id):
+        """√ᾱ"""
+        return torch.where((u**2 < alpha_bar[:, None]) | frozen, x0, mask_id)
 
-    def wrong_new_draws(x0, t, modality, fresh, mask_id):
-        """new ones"""
-        return torch.where(torch.rand_like(fresh) < 1 - t[:, modality], x0, mask_id)
+    def wrong_where_turned_round(x0, alpha_bar, u, frozen, mask_id):
+        """exchanged"""
+        return torch.where((u < alpha_bar[:, None]) | frozen, mask_id, x0)
 
-    def wrong_in_place(x0, t, modality, fresh, mask_id):
+    def wrong_only_the_frozen(x0, alpha_bar, u, frozen, mask_id):
+        """ones that stay"""
+        return torch.where((u >= alpha_bar[:, None]) & frozen, mask_id, x0)
+
+    def wrong_in_place(x0, alpha_bar, u, frozen, mask_id):
         """in place"""
-        return x0.masked_fill_(fresh >= 1 - t[:, modality], mask_id)
-
-    def wrong_known_are_hidden(x0, t, modality, fresh, mask_id):
-        """are exchanged"""
-        return torch.where(fresh < 1 - t[:, modality], mask_id, x0)
-
-    def wrong_times_exchanged(x0, t, modality, fresh, mask_id):
-        """by the time of another"""
-        first, second = t.unbind(1) if t.shape[1] == 2 else t[:, :2].unbind(1)
-        times = torch.where(modality == 0, second[:, None], first[:, None])
-        return torch.where(fresh < 1 - times, x0, mask_id)
-
-    def wrong_for_two_segments(x0, t, modality, fresh, mask_id):
-        """With two segments this is right"""
-        times = torch.where(modality == 0, t[:, :1], t[:, 1:2])
-        return torch.where(fresh < 1 - times, x0, mask_id)
-
-    def wrong_in_halves(x0, t, modality, fresh, mask_id):
-        """need not be equally long"""
-        half = x0.shape[1] // 2
-        times = torch.cat([t[:, :1].expand(-1, half), t[:, 1:2].expand(-1, x0.shape[1] - half)], 1)
-        return torch.where(fresh < 1 - times, x0, mask_id)
-
-    def wrong_root(x0, t, modality, fresh, mask_id):
-        """stay known"""
-        return x0.masked_fill(fresh**2 >= 1 - t[:, modality], mask_id)
-
-    def wrong_mask_written_down(x0, t, modality, fresh, mask_id):
-        return x0.masked_fill(fresh >= 1 - t[:, modality], 20)
-
-    def wrong_last_time(x0, t, modality, fresh, mask_id):
-        return x0.masked_fill(fresh >= 1 - t[:, -1:], mask_id)
-
-
-class own_chances:
-    def right_by_renormalising(logits, modality, owner):
-        chances = logits.softmax(-1) * (owner == modality[:, None])
-        return chances / chances.sum(-1, keepdim=True)
-
-    def right_with_a_penalty(logits, modality, owner):
-        penalty = torch.zeros(len(modality), len(owner)).masked_fill(modality[:, None] != owner[None], -1e4)
-        return F.softmax(logits + penalty, dim=2)
-
-    def right_segment_by_segment(logits, modality, owner):
-        chances = torch.zeros_like(logits)
-        for segment in modality.unique():
-            tokens, ids = (modality == segment).nonzero(), (owner == segment).nonzero()[:, 0]
-            chances[:, tokens, ids] = logits[:, tokens, ids].softmax(-1)
-        return chances
-
-    def wrong_zero_for_minus_infinity(logits, modality, owner):
-        """e to the 0 is 1"""
-        return (logits * (owner == modality[:, None])).softmax(-1)
-
-    def wrong_not_one(logits, modality, owner):
-        """does not sum to one"""
-        return logits.softmax(-1) * (owner == modality[:, None])
-
-    def wrong_others(logits, modality, owner):
-        """other way round"""
-        return torch.where(owner == modality[:, None], -torch.inf, logits).softmax(-1)
-
-    def wrong_axis(logits, modality, owner):
-        """over its *ids*"""
-        return torch.where(owner == modality[:, None], logits, -torch.inf).softmax(-2)
-
-    def wrong_all_ids(logits, modality, owner):
-        """can still be a code"""
-        return logits.exp() / logits.exp().sum(-1, keepdim=True)
-
-    def wrong_on_its_side(logits, modality, owner):
-        """turned on its side"""
-        return logits.masked_fill(owner[:, None] != modality, -torch.inf).softmax(-1)
-
-    def wrong_logits(logits, modality, owner):
-        """These are logits"""
-        return torch.where(owner == modality[:, None], logits, -torch.inf)
-
-    def wrong_in_place(logits, modality, owner):
-        """in place"""
-        logits[:, owner != modality[:, None]] = -torch.inf
-        return logits.softmax(-1)
-
-    def wrong_only_words_kept_apart(logits, modality, owner):
-        """can still take any id"""
-        words, ids = (modality == 0).sum(), (owner == 0).sum()
-        return torch.cat(
-            [F.pad(logits[:, :words, :ids].softmax(-1), (0, len(owner) - ids)), logits[:, words:].softmax(-1)], 1
-        )
-
-    def wrong_minus_ten(logits, modality, owner):
-        """not 0"""
-        return logits.where(owner == modality[:, None], -10.0).softmax(-1)
-
-    def wrong_batch(logits, modality, owner):
-        """rows of the batch"""
-        return F.softmax(logits.masked_fill(owner != modality[:, None], -torch.inf), 0)
-
-    def wrong_only_two_segments(logits, modality, owner):
-        """With two segments this is right"""
-        allowed = (modality[:, None] == 0) == (owner == 0)
-        return logits.masked_fill(~allowed, -torch.inf).softmax(-1)
-
-
-class _Base:
-    def __init__(self, num_words, num_codes, rows, columns):
-        self.words, self.codes, self.grid = num_words, num_codes, (rows, columns)
-
-    def pack(self, text, picture):
-        x = torch.cat([text, picture.reshape(len(picture), -1) + self.words], 1)
-        hidden = torch.cat([text, picture.reshape(len(picture), -1)], 1) == -1
-        return x.masked_fill(hidden, self.words + self.codes)
-
-    def unpack(self, x):
-        size = self.grid[0] * self.grid[1]
-        text, picture = x[:, :-size], x[:, -size:] - self.words
-        text, picture = text.masked_fill(text >= self.words, -1), picture.masked_fill(picture == self.codes, -1)
-        return text, picture.reshape(-1, *self.grid)
-
-
-class two_segments:
-    class right_in_one_go(_Base):
-        pass
-
-    class right_with_an_empty_row(_Base):
-        def pack(self, text, picture):
-            flat, length = picture.flatten(1), text.shape[1]
-            x = torch.full((len(text), length + flat.shape[1]), self.words + self.codes)
-            x[:, :length][text >= 0] = text[text >= 0]
-            x[:, length:][flat >= 0] = flat[flat >= 0] + self.words
-            return x
-
-        def unpack(self, x):
-            length = x.shape[1] - self.grid[0] * self.grid[1]
-            ids = torch.where(x == self.words + self.codes, -1, x)
-            picture = torch.where(ids < 0, ids, ids - self.words)[:, length:]
-            return [ids[:, :length], picture.view(len(x), *self.grid)]
-
-    class right_with_a_module(nn.Module):
-        def __init__(self, num_words, num_codes, rows, columns):
-            super().__init__()
-            self.grid = rows, columns
-            self.register_buffer("table", torch.cat([torch.arange(num_words), torch.arange(num_codes), -torch.ones(1)]))
-            self.num_words = num_words
-
-        def pack(self, text, picture):
-            # Of a list, -1 is the last place: the mask is the last id of the words' table and of the codes'.
-            mask = torch.tensor([len(self.table) - 1])
-            words, codes = torch.arange(self.num_words), torch.arange(self.num_words, len(self.table) - 1)
-            return torch.cat([torch.cat([words, mask])[text], torch.cat([codes, mask])[picture.flatten(1)]], 1)
-
-        def unpack(self, x):
-            ids = self.table.long()[x]
-            length = x.shape[1] - self.grid[0] * self.grid[1]
-            return ids[:, :length], ids[:, length:].unflatten(1, self.grid)
-
-    class wrong_no_offset(_Base):
-        """same id"""
-
-        def pack(self, text, picture):
-            ids = torch.cat([text, picture.flatten(1)], 1)
-            return ids.where(ids >= 0, self.words + self.codes)
-
-    class wrong_offset_of_length(_Base):
-        """number of tokens"""
-
-        def pack(self, text, picture):
-            flat = picture.flatten(1)
-            x = torch.cat([text, flat + text.shape[1]], 1)
-            return x.masked_fill(torch.cat([text, flat], 1) < 0, self.words + self.codes)
-
-    class wrong_order(_Base):
-        """The picture stands first"""
-
-        def pack(self, text, picture):
-            return super().pack(text, picture)[
-                :, list(range(text.shape[1], text.shape[1] + picture[0].numel())) + list(range(text.shape[1]))
-            ]
-
-    class wrong_hidden(_Base):
-        """reads as the last word"""
-
-        def pack(self, text, picture):
-            return torch.cat((text, self.words + picture.flatten(1)), dim=1)
-
-    class wrong_hidden_after_the_offset(_Base):
-        """has moved up like an id"""
-
-        def pack(self, text, picture):
-            x = torch.cat((text, self.words + picture.flatten(1)), dim=1)
-            return x.masked_fill(x == -1, self.words + self.codes)
-
-    class wrong_mask(_Base):
-        """id of the last code"""
-
-        def pack(self, text, picture):
-            x = super().pack(text, picture)
-            return x.masked_fill(x == self.words + self.codes, self.words + self.codes - 1)
-
-    class wrong_two_masks(_Base):
-        """that is code 0"""
-
-        def pack(self, text, picture):
-            text, picture = text.masked_fill(text < 0, self.words), picture.masked_fill(picture < 0, self.codes)
-            return torch.cat([text, picture.flatten(1) + self.words], 1)
-
-    class wrong_column_by_column(_Base):
-        """packed column by column"""
-
-        def pack(self, text, picture):
-            return super().pack(text, picture.permute(0, 2, 1))
-
-    class wrong_codes_come_back(_Base):
-        """offset off again"""
-
-        def unpack(self, x):
-            size = self.grid[0] * self.grid[1]
-            x = x.masked_fill(x == self.words + self.codes, -1)
-            return x[:, :-size], x[:, -size:].unflatten(1, self.grid)
-
-    class wrong_mask_after_the_offset(_Base):
-        """before the offset is taken off"""
-
-        def unpack(self, x):
-            size, mask = self.grid[0] * self.grid[1], self.words + self.codes
-            text, picture = x[:, :-size], x[:, -size:] - self.words
-            text, picture = text.masked_fill(text == mask, -1), picture.masked_fill(picture == mask, -1)
-            return text, picture.unflatten(1, self.grid)
-
-    class wrong_flat(_Base):
-        """rows and columns"""
-
-        def unpack(self, x):
-            text, picture = super().unpack(x)
-            return text, picture.flatten(1)
-
-    class wrong_rows_and_columns(_Base):
-        """mixed up"""
-
-        def unpack(self, x):
-            text, picture = super().unpack(x)
-            rows, columns = self.grid
-            return text, torch.stack([picture.flatten(1)[:, row::rows] for row in range(rows)], 1).view(
-                -1, rows, columns
-            )
-
-    class wrong_in_place(_Base):
-        """in place"""
-
-        def unpack(self, x):
-            x[:, -self.grid[0] * self.grid[1] :] -= self.words
-            text, picture = super().unpack(x)
-            return text, picture + self.words
-
-    class wrong_mask_one_further(_Base):
-        """one too high"""
-
-        def pack(self, text, picture):
-            x = super().pack(text, picture)
-            return x.masked_fill(x == self.words + self.codes, self.words + self.codes + 1)
-
-        def unpack(self, x):
-            return super().unpack(x.masked_fill(x == self.words + self.codes + 1, self.words + self.codes))
-
-    class wrong_words_move(_Base):
-        """They keep their ids"""
-
-        def pack(self, text, picture):
-            x = torch.cat([text.where(text < 0, text + self.codes), picture.flatten(1)], 1)
-            return x.masked_fill(x < 0, self.words + self.codes)
-
-    class wrong_numbers_of_the_chapter(_Base):
-        """as in the chapter"""
-
-        def __init__(self, num_words, num_codes, rows, columns):
-            super().__init__(12, 64, rows, columns)
-
-    class wrong_hidden_word(_Base):
-        """hidden word does not come back"""
-
-        def unpack(self, x):
-            text, picture = super().unpack(x)
-            return x[:, : text.shape[1]], picture
-
-    class wrong_sides_exchanged(_Base):
-        """sides are exchanged"""
-
-        def unpack(self, x):
-            text, picture = super().unpack(x)
-            return text, picture.flatten(1).reshape(len(x), *self.grid[::-1])
-
-    class wrong_half_written(_Base):
-        """Now write unpack"""
-
-        def unpack(self, x):
-            raise NotImplementedError("Nothing is written here yet: replace this line by your answer.")
-
-    class wrong_with_the_library(_Base):
-        """Do without it"""
-
-        def pack(self, text, picture):
-            layout = Layout(
-                Segment("text", self.words, (text.shape[1],)), Segment("picture", self.codes, picture.shape[1:])
-            )
-            return layout.pack(text=text, picture=picture)
-
-    class wrong_hidden_when_all_is(_Base):
-        def pack(self, text, picture):
-            if (picture < 0).all():
-                picture = torch.full_like(picture, self.codes)
-            return torch.cat([text, picture.flatten(1) + self.words], 1)
-
-
-class joint_loss:
-    def right_by_choosing(logits, x0, x, t, modality, mask_id):
-        rows, tokens = (x == mask_id).nonzero(as_tuple=True)
-        terms = logits.log_softmax(-1)[rows, tokens, x0[rows, tokens]] / t[rows, modality[tokens]]
-        return -terms.sum() / len(x)
-
-    def right_segment_by_segment(logits, x0, x, t, modality, mask_id):
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none") * (x == mask_id)
-        total = 0
-        for number in range(t.shape[1]):
-            time = t[:, number].where(t[:, number] > 0, 1)
-            total = total + (surprise[:, modality == number].sum(1) / time).mean()
-        return total
-
-    def right_with_a_clamp(logits, x0, x, t, modality, mask_id):
-        surprise = logits.logsumexp(-1) - (logits * F.one_hot(x0, logits.shape[-1])).sum(-1)
-        return (surprise * (x == mask_id) / t[:, modality].clamp(min=1e-6)).sum() / x.shape[0]
-
-    def wrong_as_shown(logits, x0, x, t, modality, mask_id):
-        """both mistakes are still in it"""
-        surprise = -logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
-        weight = 1 / t[:, :1]
-        return (weight * surprise * (x == mask_id)).sum(1).mean()
-
-    def wrong_time_of_the_words(logits, x0, x, t, modality, mask_id):
-        """by the time of the words"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        weight = torch.where(x == mask_id, 1 / t[:, :1], 0)
-        return (weight * surprise).sum(1).mean()
-
-    def wrong_time_of_the_words_held(logits, x0, x, t, modality, mask_id):
-        """by the time of the words"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (surprise * (x == mask_id) / t[:, :1].clamp(min=1e-6)).sum(1).mean()
-
-    def wrong_for_two_segments(logits, x0, x, t, modality, mask_id):
-        """With two segments this is right"""
-        time = torch.where(modality == 0, t[:, :1], t[:, 1:2])
-        weight = torch.where(x == mask_id, 1 / time, 0)
-        return (weight * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")).sum(1).mean()
-
-    def wrong_rows_left_out(logits, x0, x, t, modality, mask_id):
-        """loss is not a number are left out"""
-        rows = ((x == mask_id) * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none") / t[:, modality]).sum(1)
-        return rows[~rows.isnan()].mean()
-
-    def wrong_rows_chosen(logits, x0, x, t, modality, mask_id):
-        """show a segment in full are left out"""
-        keep = t.min(1).values > 0
-        logits, x0, x, t = logits[keep], x0[keep], x[keep], t[keep]
-        return (
-            (F.cross_entropy(logits.transpose(1, 2), x0, reduction="none") * (x == mask_id) / t[:, modality])
-            .sum(1)
-            .mean()
-        )
-
-    def wrong_cut(logits, x0, x, t, modality, mask_id):
-        """cut at 10"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (surprise * (x == mask_id) / t[:, modality].clamp(min=0.1)).sum(1).mean()
-
-    def wrong_later_times(logits, x0, x, t, modality, mask_id):
-        """0.001 is added"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (surprise * (x == mask_id) / (t[:, modality] + 1e-3)).sum(1).mean()
-
-    def wrong_mean_a_row(logits, x0, x, t, modality, mask_id):
-        """divided by the number of its hidden tokens"""
-        weight = torch.where(x == mask_id, 1 / t[:, modality], 0)
-        rows = (weight * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")).sum(1)
-        return (rows / (x == mask_id).sum(1).clamp(min=1)).mean()
-
-    def wrong_plain_number(logits, x0, x, t, modality, mask_id):
-        """carries no gradient"""
-        return joint_loss.right_by_choosing(logits, x0, x, t, modality, mask_id).item()
-
-    def wrong_infinity_times_zero(logits, x0, x, t, modality, mask_id):
-        """infinity times 0"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return ((x == mask_id) * surprise / t[:, modality]).sum(1).mean()
-
-    def wrong_gradient(logits, x0, x, t, modality, mask_id):
-        """Choose before you multiply"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return torch.where(x == mask_id, surprise / t[:, modality], 0).sum() / len(x)
-
-    def wrong_repaired_late(logits, x0, x, t, modality, mask_id):
-        """Choose before you multiply"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        terms = surprise / t[:, modality]
-        return terms.masked_fill(x != mask_id, 0.0).sum(1).mean()
-
-    def wrong_known_count(logits, x0, x, t, modality, mask_id):
-        """known tokens as well"""
-        return (F.cross_entropy(logits.transpose(1, 2), x0, reduction="none") / t[:, modality]).sum() / len(x)
-
-    def wrong_no_weight(logits, x0, x, t, modality, mask_id):
-        """weights are missing"""
-        return F.cross_entropy(logits[x == mask_id], x0[x == mask_id], reduction="sum") / len(x)
-
-    def wrong_weight(logits, x0, x, t, modality, mask_id):
-        """counts 1/t"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (surprise * t[:, modality] * (x == mask_id)).sum(1).mean()
-
-    def wrong_mean_over_tokens(logits, x0, x, t, modality, mask_id):
-        """mean over the tokens"""
-        weight = (1 / t[:, modality]).masked_fill(x != mask_id, 0)
-        return (weight * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")).mean()
-
-    def wrong_sum_over_batch(logits, x0, x, t, modality, mask_id):
-        """sum over the batch"""
-        weight = (1 / t[:, modality]).masked_fill(x != mask_id, 0)
-        return (weight * F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")).sum()
-
-    def wrong_sign(logits, x0, x, t, modality, mask_id):
-        """*minus* the logarithm"""
-        weight = (1 / t[:, modality]).masked_fill(x != mask_id, 0)
-        return (weight * logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]).sum(1).mean()
-
-    def wrong_times_exchanged(logits, x0, x, t, modality, mask_id):
-        """time of another one"""
-        rows, tokens = (x == mask_id).nonzero(as_tuple=True)
-        time = t.flip(1)[rows, modality[tokens]]
-        return (F.cross_entropy(logits[rows, tokens], x0[rows, tokens], reduction="none") / time).sum() / len(x)
-
-    def wrong_item(logits, x0, x, t, modality, mask_id):
-        """carries no gradient"""
-        weight = (1 / t[:, modality]).masked_fill(x != mask_id, 0)
-        with torch.no_grad():
-            return -(weight * logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]).sum(1).mean()
-
-    def wrong_weights_squared(logits, x0, x, t, modality, mask_id):
-        weight = (1 / t[:, modality] ** 2).masked_fill(x != mask_id, 0)
-        return -(weight * logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]).sum(1).mean()
-
-
-class guided_chances:
-    def right_with_a_floor(conditional, unconditional, scale):
-        conditional, unconditional = (x.clamp(min=torch.finfo(x.dtype).min) for x in (conditional, unconditional))
-        return (unconditional + scale * (conditional - unconditional)).softmax(-1)
-
-    def right_with_powers(conditional, unconditional, scale):
-        p, q = unconditional.softmax(-1), conditional.softmax(-1)
-        product = torch.where(q > 0, p ** (1 - scale) * q**scale, 0)
-        return product / product.sum(-1, keepdim=True)
-
-    def right_with_nan_replaced(conditional, unconditional, scale):
-        logits = (1 - scale) * unconditional.log_softmax(-1) + scale * conditional.log_softmax(-1)
-        return logits.nan_to_num(nan=-torch.inf).softmax(-1).where(conditional.isfinite(), 0)
-
-    def right_where_it_is_possible(conditional, unconditional, scale):
-        possible = conditional[0, 0].isfinite()
-        chances = torch.zeros_like(conditional)
-        c, u = conditional[..., possible], unconditional[..., possible]
-        chances[..., possible] = torch.softmax(c + (scale - 1) * (c - u), -1)
-        return chances
-
-    def wrong_scale(conditional, unconditional, scale):
-        """one too high"""
-        logits = (1 + scale) * conditional - scale * unconditional
-        return logits.nan_to_num(nan=-torch.inf).softmax(-1)
-
-    def wrong_scale_below(conditional, unconditional, scale):
-        """one too low"""
-        logits = scale * conditional - (scale - 1) * unconditional - (conditional - unconditional)
-        return logits.nan_to_num(nan=-torch.inf).softmax(-1)
-
-    def wrong_softmax_of_chances(conditional, unconditional, scale):
-        """no softmax"""
-        p, q = unconditional.softmax(-1), conditional.softmax(-1)
-        return (q**scale / p ** (scale - 1)).softmax(-1)
-
-    def wrong_exchanged(conditional, unconditional, scale):
-        """are exchanged"""
-        return (conditional + scale * (unconditional - conditional)).nan_to_num(nan=-torch.inf).softmax(-1)
-
-    def wrong_mixture(conditional, unconditional, scale):
-        """some of them are negative"""
-        return (1 - scale) * unconditional.softmax(-1) + scale * conditional.softmax(-1)
-
-    def wrong_mixture_above_zero(conditional, unconditional, scale):
-        """cuts them off"""
-        mixed = ((1 - scale) * unconditional.softmax(-1) + scale * conditional.softmax(-1)).relu()
-        return F.normalize(mixed, p=1, dim=-1)
-
-    def wrong_not_one(conditional, unconditional, scale):
-        """divide by the sum"""
-        p, q = unconditional.softmax(-1), conditional.softmax(-1)
-        return p * (q / p) ** scale
-
-    def wrong_minus_infinity(conditional, unconditional, scale):
-        """minus infinity less minus infinity"""
-        return F.softmax((1 - scale) * unconditional + scale * conditional, -1)
-
-    def wrong_repaired_late(conditional, unconditional, scale):
-        """came too late"""
-        return F.softmax((1 - scale) * unconditional + scale * conditional, -1).nan_to_num()
-
-    def wrong_logit_of_zero(conditional, unconditional, scale):
-        """not a chance of 0"""
-        logits = conditional + (scale - 1) * (conditional - unconditional)
-        return logits.where(~logits.isnan(), 0).softmax(-1)
-
-    def wrong_logits(conditional, unconditional, scale):
-        """These are logits"""
-        return unconditional + scale * (conditional - unconditional)
-
-    def wrong_temperature(conditional, unconditional, scale):
-        """temperature"""
-        return (scale * conditional).softmax(-1)
-
-    def wrong_conditional_alone(conditional, unconditional, scale):
-        """whatever the scale"""
-        return conditional.softmax(-1)
-
-    def wrong_logarithms(conditional, unconditional, scale):
-        """These are logarithms"""
-        logits = unconditional + scale * (conditional - unconditional)
-        return logits.nan_to_num(nan=-torch.inf).log_softmax(-1)
-
-    def wrong_power(conditional, unconditional, scale):
-        """its power is 1 - s"""
-        return F.softmax(scale * conditional + unconditional, -1)
-
-    def wrong_floor_of_minus_ten(conditional, unconditional, scale):
-        conditional, unconditional = conditional.clamp(min=-10), unconditional.clamp(min=-10)
-        return (unconditional + scale * (conditional - unconditional)).softmax(-1)
-
-    def wrong_finite_but_overflowing(conditional, unconditional, scale):
-        least = torch.finfo(conditional.dtype).min
-        conditional, unconditional = conditional.clamp(min=least), unconditional.clamp(min=least)
-        return (unconditional.softmax(-1).log() * (1 - scale) + conditional.softmax(-1).log() * scale).softmax(-1)
-
-
-class recall_of_pictures:
-    def right_with_topk(k, given_words, alone):
-        best = (given_words.T - alone).topk(k, 1).indices  # (words, k)
-        return (best == torch.arange(len(best))[:, None]).any(1).float().mean().item()
-
-    def right_by_sorting(k, given_words, alone):
-        order = (given_words - alone[:, None]).argsort(0, descending=True)  # (place, words)
-        place = (order == torch.arange(len(order))).float().argmax(0)
-        return (place < k).sum() / len(order)
-
-    def right_one_by_one(k, given_words, alone):
-        found = 0
-        for words in range(len(alone)):
-            scores = [given_words[i, words].item() - alone[i].item() for i in range(len(alone))]
-            found += sum(score > scores[words] for score in scores) < k
-        return found / len(alone)
-
-    def right_with_the_function_of_the_chapter(k, given_words, alone):
-        return recall_at(k, given_words.T - alone)
-
-    def wrong_as_shown(k, given_words, alone):
-        """the number of the function in the text"""
-        better = (given_words >= given_words.diagonal()[:, None]).sum(1) - 1
-        return (better < k).float().mean().item()
-
-    def wrong_prior_off_but_not_turned(k, given_words, alone):
-        """words of each picture"""
-        scores = given_words - alone[:, None]
-        return ((scores > scores.diagonal()[:, None]).sum(1) < k).float().mean().item()
-
-    def wrong_likelihood_alone(k, given_words, alone):
-        """likelihood alone"""
-        return ((given_words > given_words.diagonal()).sum(0) < k).float().mean().item()
-
-    def wrong_prior_added(k, given_words, alone):
-        """is added"""
-        scores = given_words.T + alone
-        best = scores.topk(k, 1).indices
-        return (best == torch.arange(len(best))[:, None]).any(1).float().mean().item()
-
-    def wrong_lowest(k, given_words, alone):
-        """come last"""
-        best = (given_words.T - alone).topk(k, 1, largest=False).indices
-        return (best == torch.arange(len(best))[:, None]).any(1).float().mean().item()
-
-    def wrong_ratio(k, given_words, alone):
-        """come last"""
-        best = (given_words.T / alone).topk(k, 1).indices
-        return (best == torch.arange(len(best))[:, None]).any(1).float().mean().item()
-
-    def wrong_one_too_many(k, given_words, alone):
-        """One place too many"""
-        scores = given_words.T - alone
-        return ((scores > scores.diagonal()[:, None]).sum(1) <= k).float().mean().item()
-
-    def wrong_itself_counted(k, given_words, alone):
-        """among the others"""
-        scores = given_words.T - alone
-        return ((scores >= scores.diagonal()[:, None]).sum(1) < k).float().mean().item()
-
-    def wrong_count(k, given_words, alone):
-        """how many"""
-        scores = given_words.T - alone
-        return ((scores > scores.diagonal()[:, None]).sum(1) < k).sum().item()
-
-    def wrong_recall_at_one(k, given_words, alone):
-        """k plays no part"""
-        return ((given_words.T - alone).argmax(1) == torch.arange(len(alone))).float().mean()
-
-    def wrong_own_score(k, given_words, alone):
-        """own score of another sentence"""
-        scores = given_words - alone[:, None]
-        return ((scores >= scores.diagonal()[:, None]).sum(0) - 1 < k).float().mean().item()
-
-    def wrong_per_cent(k, given_words, alone):
-        """per cent"""
-        return 100 * recall_of_pictures.right_with_topk(k, given_words, alone)
-
-    def wrong_prior_on_the_wrong_side(k, given_words, alone):
-        """likelihood alone"""
-        return recall_at(k, (given_words - alone).T)
-
-    def wrong_prior_of_the_mean(k, given_words, alone):
-        scores = given_words.T - alone.mean()
-        return ((scores > scores.diagonal()[:, None]).sum(1) < k - 1).float().mean()
-
-
-class caption_scores:
-    def right_with_where(denoiser, x0, gaps, mask_id, length):
-        is_text = torch.arange(x0.shape[1]) < length
-        hidden = is_text | F.pad(gaps, (length, 0))
-        guess = denoiser(torch.where(hidden, mask_id, x0), torch.ones(len(x0))).argmax(-1)
-        right = (guess == x0)[:, is_text]
-        words = x0[:, is_text] != 0
-        return (right & words).sum() / words.sum(), right.all(dim=1).float().mean()
-
-    def right_one_by_one(denoiser, x0, gaps, mask_id, length):
+        x0[(u >= alpha_bar[:, None]) & ~frozen] = mask_id
+        return x0
+
+    def wrong_mask_of_five_tokens(x0, alpha_bar, u, frozen, mask_id):
+        """number written down"""
+        return torch.where((u < alpha_bar.view(-1, 1).expand(-1, 5)) | frozen, x0, mask_id)
+
+    def wrong_frozen_only_if_known(x0, alpha_bar, u, frozen, mask_id):
+        """frozen *and* have a small u"""
+        return torch.where((u < alpha_bar[:, None]) & frozen, x0, mask_id)
+
+    def wrong_numbers_of_its_own(x0, alpha_bar, u, frozen, mask_id):
+        """random numbers of its own"""
+        return torch.where((torch.rand(x0.shape) < alpha_bar[:, None]) | frozen, x0, mask_id)
+
+    def right_with_numpy(x0, alpha_bar, u, frozen, mask_id):
+        known = np.less(u.numpy(), alpha_bar.numpy()[:, None]) | frozen.numpy()
+        return np.where(known, x0.numpy(), mask_id)
+
+    def wrong_one_reason_only(x0, alpha_bar, u, frozen, mask_id):
+        """do not cancel"""
+        return torch.where((u < alpha_bar[:, None]) != frozen, x0, mask_id)
+
+    def wrong_not_frozen(x0, alpha_bar, u, frozen, mask_id):
+        """All frozen tokens are hidden"""
+        return torch.where((u < alpha_bar[:, None]) & ~frozen, x0, mask_id)
+
+    def wrong_below_the_hidden_share(x0, alpha_bar, u, frozen, mask_id):
+        """with 1 - ᾱ"""
+        return x0.masked_fill((u >= (1 - alpha_bar).view(-1, 1)) & ~frozen, mask_id)
+
+    def wrong_first_row(x0, alpha_bar, u, frozen, mask_id):
+        """of the first"""
+        return torch.where((u < alpha_bar[0].item()) | frozen, x0, mask_id)
+
+    def wrong_equal_counts(x0, alpha_bar, u, frozen, mask_id):
+        """lies *below* ᾱ"""
         x = x0.clone()
-        x[:, :length] = mask_id
-        x[:, length:].masked_fill_(gaps, mask_id)
-        said = denoiser(x, torch.zeros(len(x))).softmax(-1).max(-1).indices[:, :length].tolist()
-        words = found = captions = 0
-        for guess, text in zip(said, x0[:, :length].tolist(), strict=True):
-            words += sum(word != 0 for word in text)
-            found += sum(word != 0 and word == other for word, other in zip(text, guess, strict=True))
-            captions += guess == text
-        return found / words, captions / len(x0)
+        x[(u > alpha_bar[:, None]) & ~frozen] = mask_id
+        return x
 
-    def wrong_words_seen(denoiser, x0, gaps, mask_id, length):
-        """saw the words"""
-        x = torch.cat([x0[:, :length], x0[:, length:].masked_fill(gaps, mask_id)], 1)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+    def wrong_mask_from_the_ids(x0, alpha_bar, u, frozen, mask_id):
+        """one above the largest id"""
+        return torch.where((u < alpha_bar[:, None]) | frozen, x0, x0.max() + 1)
 
-    def wrong_picture_seen(denoiser, x0, gaps, mask_id, length):
-        """saw the whole picture"""
-        x = x0.masked_fill(torch.arange(x0.shape[1]) < length, mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+    def wrong_zeros(x0, alpha_bar, u, frozen, mask_id):
+        """like any other"""
+        return x0 * ((u < alpha_bar[:, None]) | frozen)
 
-    def wrong_gaps_shown(denoiser, x0, gaps, mask_id, length):
-        """rest was hidden"""
-        x = F.pad(x0[:, length:] * gaps + mask_id * ~gaps, (length, 0), value=mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+    def wrong_exact_number(x0, alpha_bar, u, frozen, mask_id):
+        known = (alpha_bar * x0.shape[1]).round()
+        return torch.where((u.argsort(1).argsort(1) < known[:, None]) | frozen, x0, mask_id)
 
-    def wrong_fill_counted(denoiser, x0, gaps, mask_id, length):
-        """counts the zeros"""
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        return right.float().mean(), right.all(1).float().mean()
 
-    def wrong_past_the_end(denoiser, x0, gaps, mask_id, length):
-        """after the end"""
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        wrong = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] != x0[:, :length]
-        words = x0[:, :length] > 0
-        return 1 - wrong[words].float().mean(), 1 - (wrong & words).any(1).float().mean()
+class fill_chance:
+    def right_with_what_comes_back(now, then, rho):
+        return (then - now + rho * now) / (1 - now)
 
-    def wrong_mean_of_means(denoiser, x0, gaps, mask_id, length):
-        """word of a short caption"""
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        each = [row[text > 0].float().mean() for row, text in zip(right, x0[:, :length], strict=True)]
-        return sum(each) / len(each), right.all(1).float().mean()
+    def right_by_the_hidden(now, then, rho):
+        hidden, hidden_then = 1 - now, 1 - then
+        return 1 - (hidden_then - rho * now) / hidden
 
-    def wrong_count(denoiser, x0, gaps, mask_id, length):
-        """shares are asked for"""
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        return (right & (x0[:, :length] > 0)).sum().item(), right.all(1).sum().item()
+    def right_step_by_step(now, then, rho):
+        steps = zip(now.tolist(), then.tolist(), rho.tolist(), strict=True)
+        return torch.tensor([(b - a * (1 - r)) / (1 - a) for a, b, r in steps])
 
-    def wrong_order(denoiser, x0, gaps, mask_id, length):
-        """The order is"""
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        return right.all(1).float().mean(), right[x0[:, :length] > 0].float().mean()
+    def wrong_denominator_forgotten(now, then, rho):
+        """*all* tokens"""
+        return then - now + rho * now
 
-    def wrong_in_place(denoiser, x0, gaps, mask_id, length):
+    def wrong_hidden_at_the_end(now, then, rho):
+        """hidden at its start"""
+        return (then - now + now * rho) / (1 - then)
+
+    def wrong_known_at_the_end(now, then, rho):
+        """*known* in the end"""
+        return 1 - (1 - rho) * now / then
+
+    def wrong_stays(now, then, rho):
+        """*stay* hidden"""
+        return 1 - (then - (1 - rho) * now) / (1 - now)
+
+    def wrong_sign(now, then, rho):
+        """the larger of the two"""
+        return (now - rho * now - then) / (1 - now)
+
+    def wrong_nothing_hidden_again(now, then, rho):
+        """ρ is missing"""
+        return (then - now).div(1 - now)
+
+    def wrong_alpha_for_rho(now, then, rho):
+        """belongs to ᾱ(t)"""
+        return (then - now - rho * then) / (1 - now)
+
+    def wrong_share_of_all(now, then, rho):
+        """share of the *known*"""
+        return (then + rho - now) / (1 - now)
+
+    def wrong_other_way(now, then, rho):
+        """It must be added"""
+        return (then - now - rho * now) / (1 - now)
+
+    def wrong_hidden_after_hiding(now, then, rho):
+        """when the step began"""
+        kept = now - rho * now
+        return (then - kept) / (1 - kept)
+
+    def wrong_rho_stays(now, then, rho):
+        """exchanged"""
+        return (then - now * rho) / (1 - now)
+
+    def wrong_ratio_of_times(now, then, rho):
+        return 1 - (1 - then) / (1 - now)
+
+    def wrong_rho_of_the_chance(now, then, rho):
+        """by the factor 1 - ρ"""
+        return (1 - rho) * (then - now) / (1 - now)
+
+    def right_held_within_0_and_1(now, then, rho):
+        return ((then - (1 - rho) * now) / (1 - now).clamp(min=1e-8)).clamp(0, 1)
+
+    def wrong_rho_on_top(now, then, rho):
+        """as it is"""
+        return (then - now) / (1 - now) + rho
+
+    def wrong_way_of_the_step(now, then, rho):
+        """from `now` to `then`"""
+        return (now - (1 - rho) * then) / (1 - then)
+
+    def wrong_shares_of_masks(now, then, rho):
+        """*known* tokens"""
+        now, then = 1 - now, 1 - then
+        return (then - (1 - rho) * now) / (1 - now)
+
+    def wrong_bracket(now, then, rho):
+        """bracket"""
+        return then - (1 - rho) * now / (1 - now)
+
+    def wrong_eta(now, then, rho):
+        """ρ itself comes in"""
+        share = rho * torch.minimum(torch.ones_like(now), (1 - then) / now.clamp(min=1e-12))
+        return (then - (1 - share) * now) / (1 - now)
+
+    def wrong_rho_of_the_hidden(now, then, rho):
+        return (then - now + rho * (1 - now)) / (1 - now)
+
+
+class bits_per_character:
+    def right_with_log2_of_e(nats, lengths):
+        return math.log2(math.e) * float(nats.sum()) / int(lengths.sum())
+
+    def right_with_means(nats, lengths):
+        return nats.mean() / (lengths.double().mean() * math.log(2))
+
+    def right_as_a_weighted_mean(nats, lengths):
+        weights = lengths / lengths.sum()
+        return (weights * (nats / lengths)).sum() / torch.log(torch.tensor(2.0))
+
+    def wrong_nats(nats, lengths):
+        """These are nats"""
+        return (nats.mean() / lengths.float().mean()).item()
+
+    def wrong_times_log_2(nats, lengths):
+        """multiplies"""
+        return math.log(2) * nats.sum() / lengths.sum()
+
+    def wrong_mean_of_quotients(nats, lengths):
+        """own quotient"""
+        return sum(a / b / math.log(2) for a, b in zip(nats, lengths, strict=True)) / len(nats)
+
+    def wrong_one_for_each(nats, lengths):
+        """One number is asked for"""
+        return nats / (lengths * math.log(2))
+
+    def wrong_padding(nats, lengths):
+        """padding"""
+        return nats.sum() / (len(nats) * lengths.max()) / math.log(2)
+
+    def wrong_sum_and_mean(nats, lengths):
+        """Sum and mean are mixed"""
+        return nats.sum().item() / (lengths.double().mean().item() * math.log(2))
+
+    def wrong_bits_of_a_text(nats, lengths):
+        """per text"""
+        return nats.mean().item() / math.log(2)
+
+    def wrong_logarithm_of_a_logarithm(nats, lengths):
+        """logarithms already"""
+        return torch.log2(nats).mean() / lengths.float().mean()
+
+    def wrong_perplexity(nats, lengths):
+        """perplexity"""
+        return (nats.sum() / lengths.sum()).exp()
+
+    def wrong_overflow(nats, lengths):
+        """more than a float can hold"""
+        return -torch.log2(torch.exp(-nats)).sum() / lengths.sum()
+
+    def right_with_plain_numbers(nats, lengths):
+        return sum(nats.tolist()) / sum(lengths.tolist()) / math.log(2)
+
+    def wrong_mean_of_quotients_in_nats(nats, lengths):
+        """and in nats"""
+        return (nats / lengths).mean().item()
+
+    def wrong_all_characters_at_once(nats, lengths):
+        """all texts together"""
+        return nats.sum().item() / math.log(2)
+
+    def wrong_sign(nats, lengths):
+        """sign is wrong"""
+        return -nats.sum() / lengths.sum() / math.log(2)
+
+    def wrong_half(nats, lengths):
+        """not 2 of them"""
+        return nats.sum() / (2 * lengths.sum())
+
+    def wrong_rounded(nats, lengths):
+        """0.69 here"""
+        return nats.sum() / 0.69 / lengths.sum()
+
+    def wrong_rounded_less(nats, lengths):
+        """0.693 here"""
+        return nats.sum() / 0.693 / lengths.sum()
+
+    def wrong_log_of_the_quotient(nats, lengths):
+        """logarithm of the quotient"""
+        return math.log2(nats.sum() / lengths.sum())
+
+    def wrong_mean_of_whole_numbers(nats, lengths):
+        """could not infer output dtype"""
+        return nats.mean() / lengths.mean() / math.log(2)
+
+    def wrong_end_forgotten(nats, lengths):
+        return nats.sum() / (lengths - 1).sum() / math.log(2)
+
+    def wrong_hands_back(nats, lengths):
+        """calls bits_per_token"""
+        return bits_per_token(nats, lengths.float().mean().item())
+
+
+class masked_bound:
+    def right_with_gather(logits, x0, x_t, alpha_bar, slope, mask_id):
+        p = logits.softmax(-1).gather(-1, x0.unsqueeze(-1)).squeeze(-1)
+        return (slope / (1 - alpha_bar)) * ((x_t == mask_id) * p.log()).sum(-1)
+
+    def right_row_by_row(logits, x0, x_t, alpha_bar, slope, mask_id):
+        totals = []
+        for b in range(len(x0)):
+            hidden = x_t[b] == mask_id
+            cost = F.cross_entropy(logits[b][hidden], x0[b][hidden], reduction="sum")
+            totals.append(slope[b] / (alpha_bar[b] - 1) * cost)
+        return torch.stack(totals)
+
+    def right_with_logsumexp(logits, x0, x_t, alpha_bar, slope, mask_id):
+        chosen = (logits * F.one_hot(x0, logits.shape[-1])).sum(-1)
+        surprise = logits.logsumexp(-1) - chosen
+        weights = (x_t != x0) * (-slope / (1 - alpha_bar))[:, None]
+        return torch.einsum("bn,bn->b", weights, surprise)
+
+    def wrong_all_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """only hidden tokens"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * p.log().sum(1)
+
+    def wrong_known_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """other way round"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (p.log() * (x_t != mask_id)).sum(1)
+
+    def wrong_mean_over_hidden(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """mean over the hidden"""
+        hidden = (x_t == mask_id).float()
+        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (log_p * hidden).sum(1) / hidden.sum(1)
+
+    def wrong_mean_over_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """mean over the tokens"""
+        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * log_p.masked_fill(x_t != mask_id, 0).mean(1)
+
+    def wrong_no_weight(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """weight w(t) of (8.5) is missing"""
+        log_p = logits.log_softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return -log_p.masked_fill(x_t != mask_id, 0).sum(1)
+
+    def wrong_sign_of_the_slope(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """sign is wrong"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_weight_of_the_line(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """lacks the slope"""
+        t = 1 - alpha_bar
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (surprise * (x_t == mask_id)).sum(1) / t
+
+    def wrong_no_logarithm(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """derivative of a *logarithm*"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_known_share(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """*hidden* share"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope / alpha_bar * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_base(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """These are bits"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (p.log2() * (x_t == mask_id)).sum(1)
+
+    def wrong_no_softmax(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """log_softmax"""
+        chosen = logits.gather(-1, x0[..., None])[..., 0]
+        return -(-slope / (1 - alpha_bar)) * (chosen * (x_t == mask_id)).sum(1)
+
+    def wrong_values(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """what x0 says"""
+        surest = logits.log_softmax(-1).amax(-1)
+        return slope / (1 - alpha_bar) * (surest * (x_t == mask_id)).sum(1)
+
+    def wrong_one_number(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """mean over the batch"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (-slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)).mean()
+
+    def wrong_axis(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """wrong axis"""
+        log_p = F.log_softmax(logits, 1).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (log_p * (x_t == mask_id)).sum(1)
+
+    def wrong_not_added_up(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """for each token"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (slope / (alpha_bar - 1)).unsqueeze(1) * surprise * (x_t == mask_id)
+
+    def wrong_all_rows_at_once(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """each row got the total"""
+        hidden = x_t == mask_id
+        return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden], reduction="sum")
+
+    def right_with_ignored_targets(logits, x0, x_t, alpha_bar, slope, mask_id):
+        wanted = x0.masked_fill(x_t != mask_id, -100)
+        surprise = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
+        return surprise.view(x0.shape).sum(1) * slope.abs() / (1 - alpha_bar)
+
+    def wrong_axis_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """rows of the batch"""
+        log_p = F.log_softmax(logits, 0).gather(-1, x0[..., None])[..., 0]
+        return slope / (1 - alpha_bar) * (log_p * (x_t == mask_id)).sum(1)
+
+    def wrong_view_for_transpose(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """deal out the numbers anew"""
+        surprise = F.cross_entropy(logits.view(len(x0), -1, x0.shape[1]), x0, reduction="none")
+        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """taken twice"""
+        surprise = F.cross_entropy(logits.softmax(-1).transpose(1, 2), x0, reduction="none")
+        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_mean_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """hidden tokens of all rows"""
+        hidden = x_t == mask_id
+        return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden])
+
+    def wrong_doubt_for_surprise(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """adds up 1 - p"""
+        p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
+        return -slope / (1 - alpha_bar) * ((1 - p) * (x_t == mask_id)).sum(1)
+
+    def wrong_not_differentiated(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """The logarithm itself"""
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return torch.log(1 - alpha_bar) * slope * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_counted_share(logits, x0, x_t, alpha_bar, slope, mask_id):
+        """scatters from mask to mask"""
+        hidden = x_t == mask_id
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope * x0.shape[1] * (surprise * hidden).sum(1) / hidden.sum(1)
+
+    def wrong_share_of_the_noise(logits, x0, x_t, alpha_bar, slope, mask_id):
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope / (1 - alpha_bar).sqrt() * (surprise * (x_t == mask_id)).sum(1)
+
+    def wrong_capped(logits, x0, x_t, alpha_bar, slope, mask_id):
+        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (-slope / (1 - alpha_bar)).clamp(max=2) * (surprise * (x_t == mask_id)).sum(1)
+
+
+class confidence_step:
+    def right_with_a_threshold(x, drawn, mask_id, confidence, left):
+        confidence = torch.where(x == mask_id, confidence, torch.inf)
+        ladder = torch.cat([confidence.sort(1).values, torch.full((len(x), 1), torch.inf)], 1)
+        threshold = ladder.gather(1, left[:, None])  # (B, 1) the lowest that is filled in
+        return torch.where((confidence >= threshold) & (x == mask_id), drawn, x)
+
+    def right_row_by_row(x, drawn, mask_id, confidence, left):
+        x = x.clone()
+        for b in range(len(x)):
+            places = (x[b] == mask_id).nonzero()[:, 0]
+            surest = places[confidence[b, places].argsort(descending=True)]
+            chosen = surest[: len(places) - int(left[b])]
+            x[b, chosen] = drawn[b, chosen]
+        return x
+
+    def right_counting_the_less_sure(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        less_sure = (confidence[:, None] < confidence[:, :, None]) & hidden[:, None]  # (B, N, N)
+        return torch.where(hidden & (less_sure.sum(2) >= left[:, None]), drawn, x)
+
+    def right_by_scattering(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        order = confidence.masked_fill(~hidden, torch.inf).argsort(1)
+        rank = torch.empty_like(order).scatter_(1, order, torch.arange(x.shape[1]).expand_as(x))
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_least_sure(x, drawn, mask_id, confidence, left):
+        """The least sure"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_known_take_part(x, drawn, mask_id, confidence, left):
+        """take part"""
+        rank = torch.empty_like(x)
+        for b in range(len(x)):
+            rank[b, confidence[b].argsort()] = torch.arange(x.shape[1])
+        return torch.where((x == mask_id) & (rank >= left[:, None]), drawn, x)
+
+    def wrong_end_of_the_scale(x, drawn, mask_id, confidence, left):
+        """ranked below all others"""
+        hidden = x == mask_id
+        rank = torch.where(hidden, confidence, -1e9).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_zero_for_known(x, drawn, mask_id, confidence, left):
+        """may lie below 0"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, 0).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_known_overwritten(x, drawn, mask_id, confidence, left):
+        """overwritten by what was drawn"""
+        rank = torch.where(x == mask_id, confidence, torch.inf).argsort(1).argsort(1)
+        return torch.where(rank < left[:, None], mask_id, drawn)
+
+    def wrong_all_hidden_again(x, drawn, mask_id, confidence, left):
+        """treated like hidden ones"""
+        return torch.where(confidence.argsort(1).argsort(1) < left[:, None], mask_id, drawn)
+
+    def wrong_one_too_few(x, drawn, mask_id, confidence, left):
+        """One too few"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
+        return torch.where(hidden & (rank > left[:, None]), drawn, x)
+
+    def wrong_number_filled_in(x, drawn, mask_id, confidence, left):
+        """*remain hidden*"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True).argsort(1)
+        return torch.where(hidden & (rank < left[:, None]), drawn, x)
+
+    def wrong_columns(x, drawn, mask_id, confidence, left):
+        """axis 1"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, torch.inf).T.argsort(1).argsort(1).T
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_one_argsort(x, drawn, mask_id, confidence, left):
+        """not the rank"""
+        hidden = x == mask_id
+        rank = torch.argsort(torch.where(hidden, confidence, torch.inf), dim=1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_all_rows_together(x, drawn, mask_id, confidence, left):
+        """ranked together"""
+        hidden = x == mask_id
+        count = int(hidden.sum() - left.sum())
+        surest = confidence.masked_fill(~hidden, -torch.inf).flatten().topk(count).indices
+        result = x.clone().flatten()
+        result[surest] = drawn.flatten()[surest]
+        return result.view_as(x)
+
+    def wrong_left_of_the_first(x, drawn, mask_id, confidence, left):
+        """Every row"""
+        hidden = x == mask_id
+        rank = confidence.masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[0]), drawn, x)
+
+    def right_with_a_short_ladder(x, drawn, mask_id, confidence, left):
+        confidence = torch.where(x == mask_id, confidence, torch.inf)
+        threshold = confidence.sort(1).values.gather(1, left[:, None])  # left is below N
+        return torch.where((x == mask_id) & (confidence >= threshold), drawn, x)
+
+    def wrong_all_at_once(x, drawn, mask_id, confidence, left):
+        """must stay hidden"""
+        return torch.where(x == mask_id, drawn, x)
+
+    def wrong_known_hidden_again(x, drawn, mask_id, confidence, left):
+        """from the whole row"""
+        x = torch.where(x == mask_id, drawn, x)
+        for b in range(len(x)):
+            x[b, confidence[b].argsort()[: left[b]]] = mask_id
+        return x
+
+    def wrong_known_at_one(x, drawn, mask_id, confidence, left):
+        """may lie above 1"""
+        hidden = x == mask_id
+        rank = torch.where(hidden, confidence, 1.0).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_zero_from_the_top(x, drawn, mask_id, confidence, left):
+        """come before hidden ones"""
+        hidden = x == mask_id
+        rank = (confidence * hidden).argsort(1, descending=True).argsort(1)
+        return torch.where(hidden & (rank < (hidden.sum(1) - left)[:, None]), drawn, x)
+
+    def wrong_one_argsort_from_the_top(x, drawn, mask_id, confidence, left):
+        """from the top down"""
+        hidden = x == mask_id
+        order = confidence.masked_fill(~hidden, -torch.inf).argsort(1, descending=True)
+        return torch.where(hidden & (order < (hidden.sum(1) - left)[:, None]), drawn, x)
+
+    def wrong_as_many_in_every_row(x, drawn, mask_id, confidence, left):
+        """same number"""
+        hidden = x == mask_id
+        count = int((hidden.sum(1) - left).max())
+        surest = confidence.masked_fill(~hidden, -torch.inf).topk(count, 1).indices
+        return x.scatter(1, surest, drawn.gather(1, surest))
+
+    def wrong_sizes_of_confidences(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        rank = confidence.abs().masked_fill(~hidden, torch.inf).argsort(1).argsort(1)
+        return torch.where(hidden & (rank >= left[:, None]), drawn, x)
+
+    def wrong_first_come(x, drawn, mask_id, confidence, left):
+        hidden = x == mask_id
+        return torch.where(hidden & (hidden.cumsum(1) > left[:, None]), drawn, x)
+
+    def wrong_hands_back(x, drawn, mask_id, confidence, left):
+        """calls confidence_step"""
+        return library_step(x, drawn, mask_id, confidence, left)
+
+
+class confidences:
+    def right_with_the_loop(p, u, times, randomness):
+        rows = []
+        for step in range(len(p)):
+            gumbel = -torch.log(-torch.log(u[step]))
+            rows.append(torch.log(p[step]) + randomness * times[step + 1] * gumbel)
+        return torch.stack(rows)
+
+    def right_with_einsum(p, u, times, randomness):
+        noise = u.log().neg().log()
+        return p.log() - randomness * torch.einsum("s,sn->sn", times[1:], noise)
+
+    def right_with_one_logarithm(p, u, times, randomness):
+        scale = (randomness * times)[1:].unsqueeze(1)
+        return (p / (-u.log()) ** scale).log()
+
+    def wrong_untouched(p, u, times, randomness):
+        """This is the function of the text"""
+        rows = []
+        for step in range(len(p)):
+            gumbel = -torch.log(-torch.log(u[step]))
+            randomness = randomness * times[step + 1]
+            rows.append(p[step] + randomness * gumbel)
+        return torch.stack(rows)
+
+    def wrong_still_compounds(p, u, times, randomness):
+        """fades too early"""
+        rows = []
+        for noise, then, chance in zip(u, times[1:], p, strict=True):
+            randomness = randomness * then
+            rows.append(chance.log() - randomness * (-noise.log()).log())
+        return torch.stack(rows)
+
+    def wrong_still_probabilities(p, u, times, randomness):
+        """first summand"""
+        return p - randomness * times[1:].unsqueeze(1) * (-u.log()).log()
+
+    def wrong_time(p, u, times, randomness):
+        """This is t, the time"""
+        gumbel = -torch.log(-torch.log(u))
+        return torch.stack([a.log() + randomness * t * g for a, t, g in zip(p, times[:-1], gumbel, strict=True)])
+
+    def wrong_compounds_with_the_start(p, u, times, randomness):
+        """pile up"""
+        rows = []
+        for step in range(len(p)):
+            randomness = randomness * times[step]
+            rows.append(p[step].log() - randomness * (-u[step].log()).log())
+        return torch.stack(rows)
+
+    def wrong_direction(p, u, times, randomness):
+        """strongest at the start"""
+        done = 1 - times[1:]
+        return p.log() - randomness * done[:, None] * (-u.log()).log()
+
+    def wrong_never_fades(p, u, times, randomness):
+        """does not fade"""
+        return p.log() + randomness * -(-u.log()).log()
+
+    def wrong_counts_steps(p, u, times, randomness):
+        """counts steps"""
+        shares = torch.linspace(1, 0, len(times))[1:]
+        return p.log() - randomness * shares[:, None] * (-u.log()).log()
+
+    def wrong_sign_of_the_noise(p, u, times, randomness):
+        """adds it"""
+        return p.log() + randomness * times[1:, None] * torch.log(-torch.log(u))
+
+    def wrong_uniform_noise(p, u, times, randomness):
+        """Gumbel noise first"""
+        return torch.log(p) + times[1:].view(-1, 1) * randomness * u
+
+    def wrong_exponential_noise(p, u, times, randomness):
+        """twice"""
+        return torch.log(p) + times[1:].view(-1, 1) * randomness * -torch.log(u)
+
+    def wrong_no_randomness(p, u, times, randomness):
+        """`randomness` itself"""
+        return p.log() - times[1:, None] * (-u.log()).log()
+
+    def wrong_surprise(p, u, times, randomness):
+        """the surprise"""
+        return -torch.log(p) - randomness * times[1:, None] * (-u.log()).log()
+
+    def right_with_numpy(p, u, times, randomness):
+        p, u, times = p.numpy(), u.numpy(), times.numpy()
+        return np.log(p) - randomness * times[1:, None] * np.log(-np.log(u))
+
+    def wrong_untouched_without_a_loop(p, u, times, randomness):
+        """both mistakes are still in it"""
+        return p - randomness * times[1:].cumprod(0)[:, None] * (-u.log()).log()
+
+    def wrong_logarithm_of_all(p, u, times, randomness):
+        """together"""
+        return (p - randomness * times[1:, None] * (-u.log()).log()).log()
+
+    def wrong_product(p, u, times, randomness):
+        """is multiplied"""
+        return p.log() * randomness * times[1:, None] * -(-u.log()).log()
+
+    def wrong_log_softmax(p, u, times, randomness):
+        """normalises"""
+        return F.log_softmax(p, -1) - randomness * times[1:, None] * (-u.log()).log()
+
+    def wrong_log1p(p, u, times, randomness):
+        """log(1 + p)"""
+        return (1 + p).log() - randomness * times[1:, None] * (-u.log()).log()
+
+    def wrong_time_twice(p, u, times, randomness):
+        """counts twice"""
+        rows = []
+        for step, then in enumerate(times[1:]):
+            scale = randomness * then
+            rows.append(p[step].log() - scale * then * (-u[step].log()).log())
+        return torch.stack(rows)
+
+    def wrong_noise_of_its_own(p, u, times, randomness):
+        """random numbers of its own"""
+        return p.log() - randomness * times[1:, None] * (-torch.rand(p.shape).log()).log()
+
+    def wrong_root_of_time(p, u, times, randomness):
+        return p.log() - randomness * times[1:, None].sqrt() * (-u.log()).log()
+
+    def wrong_mixture(p, u, times, randomness):
+        scale = randomness * times[1:, None]
+        return (1 - scale) * p.log() - scale * (-u.log()).log()
+
+
+class pair_error:
+    def right_with_both_tables(denoiser, x, place, mask_id):
+        alone = denoiser(x.view(1, -1)).softmax(-1)[0]
+        error = torch.zeros(len(x))
+        for j in range(len(x)):
+            if j == place or x[j] != mask_id:
+                continue
+            at_once, in_turn = torch.outer(alone[place], alone[j]), torch.zeros(mask_id, mask_id)
+            for a in range(mask_id):
+                y = x.clone()
+                y[place] = a
+                in_turn[a] = alone[place, a] * denoiser(y[None]).softmax(-1)[0, j]
+            error[j] = (in_turn - at_once).abs().sum() / 2
+        return error
+
+    def right_with_one_batch(denoiser, x, place, mask_id):
+        ids = x.repeat(mask_id + 1, 1)  # the last row stays as it is
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        gaps = 0.5 * torch.linalg.vector_norm(p[:-1] - p[-1], ord=1, dim=-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return torch.einsum("v,vn->n", p[-1, place], gaps) * hidden
+
+    def right_with_what_is_too_much(denoiser, x, place, mask_id):
+        alone = F.softmax(denoiser(x[None]), -1)[0]
+        error = torch.zeros(len(x), dtype=alone.dtype)
+        for a, chance in enumerate(alone[place]):
+            y = x.index_fill(0, torch.tensor(place), a)
+            error += chance * (F.softmax(denoiser(y[None]), -1)[0] - alone).clamp(min=0).sum(1)
+        error[x != mask_id] = 0
+        error[place] = 0
+        return error
+
+    def wrong_place_counted(denoiser, x, place, mask_id):
+        """no pair with itself"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * (x == mask_id)
+
+    def wrong_known_counted(denoiser, x, place, mask_id):
+        """Known tokens are counted"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        error = p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2
+        error[place] = 0
+        return error
+
+    def wrong_all_counted(denoiser, x, place, mask_id):
+        """entries of 0"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        return p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2
+
+    def wrong_half_forgotten(denoiser, x, place, mask_id):
+        """*half*"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1)) * hidden
+
+    def wrong_all_values_alike(denoiser, x, place, mask_id):
+        """count alike"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[:-1] - p[-1]).abs().sum(-1).mean(0) / 2 * hidden
+
+    def wrong_likeliest_value(denoiser, x, place, mask_id):
+        """likeliest"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        y = x.clone()
+        y[place] = alone[place].argmax()
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (denoiser(y[None])[0].softmax(-1) - alone).abs().sum(1) / 2 * hidden
+
+    def wrong_averaged_first(denoiser, x, place, mask_id):
+        """cancel"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (torch.tensordot(p[-1, place], p[:-1] - p[-1], 1)).abs().sum(-1) / 2 * hidden
+
+    def wrong_squares(denoiser, x, place, mask_id):
+        """squared"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).pow(2).sum(-1)) / 2 * hidden
+
+    def wrong_mean_over_values(denoiser, x, place, mask_id):
+        """half of a sum"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().mean(-1)) * hidden
+
+    def wrong_in_place(denoiser, x, place, mask_id):
         """in place"""
-        text = x0[:, :length].clone()
-        x0[:, :length] = mask_id
-        x0[:, length:][gaps] = mask_id
-        right = denoiser(x0, torch.zeros(len(x0))).argmax(-1)[:, :length] == text
-        return right[text > 0].float().mean(), right.all(1).float().mean()
+        alone = denoiser(x[None])[0].softmax(-1)
+        error = torch.zeros(len(x)).double()
+        for a in range(mask_id):
+            x[place] = a
+            error += alone[place, a] * (denoiser(x[None])[0].softmax(-1) - alone).abs().sum(1) / 2
+        return error * (x == mask_id)
 
-    def wrong_word_by_word(denoiser, x0, gaps, mask_id, length):
-        """asked several times"""
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        for place in range(length):
-            x[:, place] = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, place]
-        right = x[:, :length] == x0[:, :length]
-        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+    def wrong_three_values(denoiser, x, place, mask_id):
+        """number written down"""
+        ids = x.repeat(3, 1)
+        ids[:, place] = torch.arange(3)
+        alone, after = denoiser(x[None])[0].softmax(-1), denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (alone[place] @ (after - alone).abs().sum(-1)) / 2 * hidden
 
-    def wrong_gaps_too_early(denoiser, x0, gaps, mask_id, length):
-        """stand too early"""
-        x = x0.masked_fill(F.pad(gaps, (0, length)) | (torch.arange(x0.shape[1]) < length), mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+    def wrong_largest_difference(denoiser, x, place, mask_id):
+        """differences of all values"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().amax(-1)) * hidden
 
-    def wrong_all_hidden(denoiser, x0, gaps, mask_id, length):
-        """The whole picture was hidden"""
-        right = denoiser(torch.full_like(x0, mask_id), torch.ones(len(x0))).argmax(-1)[:, :length] == x0[:, :length]
-        return right[x0[:, :length] > 0].float().mean(), right.all(1).float().mean()
+    def wrong_left_out(denoiser, x, place, mask_id):
+        """not be left out"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2)[hidden]
 
-    def wrong_words_of_the_model(denoiser, x0, gaps, mask_id, length):
-        """the *model* says a word"""
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        guess = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length]
-        right = guess == x0[:, :length]
-        return right[guess > 0].float().mean(), right.all(1).float().mean()
+    def wrong_bare_logits(denoiser, x, place, mask_id):
+        """logits throughout"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
 
-    def wrong_captions_from_words(denoiser, x0, gaps, mask_id, length):
-        x = F.pad(x0[:, length:].masked_fill(gaps, mask_id), (length, 0), value=mask_id)
-        right = denoiser(x, torch.zeros(len(x))).argmax(-1)[:, :length] == x0[:, :length]
-        share = right[x0[:, :length] > 0].float().mean()
-        return share, share**length
+    def wrong_exp_alone(denoiser, x, place, mask_id):
+        """exp alone"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).exp()
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
+
+    def wrong_softmax_over_tokens(denoiser, x, place, mask_id):
+        """over the tokens"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1]).abs().sum(-1) / 2) * hidden
+
+    def wrong_chance_at_the_other(denoiser, x, place, mask_id):
+        """its chance at j"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1].T * (p[:-1] - p[-1]).abs().sum(-1)).sum(0) / 2 * hidden
+
+    def wrong_roles_exchanged(denoiser, x, place, mask_id):
+        """change is read at the place"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        error = torch.zeros(len(x))
+        for j in (x == mask_id).nonzero()[:, 0].tolist():
+            ids = x.repeat(mask_id, 1)
+            ids[:, j] = torch.arange(mask_id)
+            error[j] = alone[j] @ (denoiser(ids)[:, place].softmax(-1) - alone[place]).abs().sum(-1) / 2
+        error[place] = 0
+        return error
+
+    def wrong_place_twice(denoiser, x, place, mask_id):
+        """p_i in place of p_j"""
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[-1, place] @ (p[:-1] - p[-1, place]).abs().sum(-1) / 2) * hidden
+
+    def wrong_stops_early(denoiser, x, place, mask_id):
+        """last value"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        error = torch.zeros(len(x), dtype=alone.dtype)
+        for a in range(mask_id - 1):
+            y = x.index_fill(0, torch.tensor(place), a)
+            error += alone[place, a] * (denoiser(y[None])[0].softmax(-1) - alone).abs().sum(1) / 2
+        return error * (x == mask_id) * (torch.arange(len(x)) != place)
+
+    def wrong_put_everywhere(denoiser, x, place, mask_id):
+        """at every hidden token"""
+        alone = denoiser(x[None])[0].softmax(-1)
+        after = denoiser(torch.stack([x.where(x != mask_id, a) for a in range(mask_id)])).softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2 * hidden
+
+    def wrong_mutual_information(denoiser, x, place, mask_id):
+        ids = x.repeat(mask_id + 1, 1)
+        ids[:-1, place] = torch.arange(mask_id)
+        p = denoiser(ids).softmax(-1).clamp(min=1e-12)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return p[-1, place] @ (p[:-1] * (p[:-1] / p[-1]).log()).sum(-1) * hidden
+
+    def wrong_one_pass_only(denoiser, x, place, mask_id):
+        p = denoiser(x[None])[0].softmax(-1)
+        hidden = (x == mask_id) & (torch.arange(len(x)) != place)
+        return (p[place] - p).abs().sum(-1) / 2 * hidden
+
+    def wrong_hands_over_to_a_schedule(denoiser, x, place, mask_id):
+        """calls"""
+        return linear().signal(x / mask_id)

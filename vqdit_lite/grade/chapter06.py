@@ -1,957 +1,1063 @@
-"""Graders of chapter 06, latent diffusion."""
+"""Graders of chapter 06, the transformer denoiser."""
 
 import math
+from itertools import permutations
 
 import torch
+import torch.nn.functional as F
 
-from vqdit_lite.grade.grader import Grader
+from vqdit_lite import metrics
+from vqdit_lite.grade.grader import AnswerError, Grader
+from vqdit_lite.transformer import attention, rotate, sincos
 
-# ---------------------------------------------------------------- standardise
 
+def _with_a_word(word):
+    """Calls an answer. Where that raises an error, `word(error, *arguments)` may add something to it."""
 
-def _used(codebook, counts):
-    share = (counts / counts.sum())[:, None]
-    mean = (share * codebook).sum(0)
-    return mean, (share * (codebook - mean).square()).sum(0)
+    def use(answer, *arguments):
+        try:
+            return answer(*arguments)
+        except NotImplementedError:
+            raise
+        except (IndexError, RuntimeError) as error:
+            more = word(error, *arguments)
+            error.args = (f"{str(error).rstrip('.')} ({more})",) if more else error.args
+            raise
 
+    return use
 
-def _standardise(e, codebook, counts):
-    mean, var = _used(codebook, counts)
-    return (e - mean) / var.sqrt()
 
+# ---------------------------------------------------------------- unpatchify
 
-def _standardise_by_variance(e, codebook, counts):
-    mean, var = _used(codebook, counts)
-    return (e - mean) / var
 
+def _laid_out(*axes):
+    """A function that orders the axes (batch, grid row, grid column, channel, row, column) in this way."""
 
-def _standardise_all_features(e, codebook, counts):
-    share = (counts / counts.sum())[:, None]
-    mean = (share * codebook).sum(0).mean()
-    return (e - mean) / (share * (codebook - mean).square()).sum(0).mean().sqrt()
-
-
-def _standardise_without_centre(e, codebook, counts):
-    share = (counts / counts.sum())[:, None]
-    return (e - (share * codebook).sum(0)) / (share * codebook.square()).sum(0).sqrt()
-
-
-def _standardise_not_shifted(e, codebook, counts):
-    return e / _used(codebook, counts)[1].sqrt()
-
-
-def _standardise_counts_as_they_are(e, codebook, counts):
-    weights = counts[:, None]
-    mean = (weights * codebook).sum(0)
-    return (e - mean) / (weights * (codebook - mean).square()).sum(0).sqrt()
-
-
-def _standardise_with_one_less(e, codebook, counts):
-    mean, var = _used(codebook, counts)
-    return (e - mean) / (var * counts.sum() / (counts.sum() - 1)).sqrt()
-
-
-def _standardise_with_mean_over_codes(e, codebook, counts):
-    share = (counts / counts.sum())[:, None]
-    mean = (share * codebook).mean(0)
-    return (e - mean) / (share * (codebook - mean).square()).mean(0).sqrt()
-
-
-def _standardise_with_share_squared(e, codebook, counts):
-    mean, _ = _used(codebook, counts)
-    share = (counts / counts.sum())[:, None]
-    return (e - mean) / (share * (codebook - mean)).square().sum(0).sqrt()
-
-
-def _standardise_shift_last(e, codebook, counts):
-    mean, var = _used(codebook, counts)
-    return e / var.sqrt() - mean
-
-
-def _standardise_with_plain_distances(e, codebook, counts):
-    mean, _ = _used(codebook, counts)
-    return (e - mean) / (codebook - mean).square().mean(0).sqrt()
-
-
-def _standardise_around_the_plain_mean(e, codebook, counts):
-    mean, share = codebook.mean(0), (counts / counts.sum())[:, None]
-    return (e - mean) / (share * (codebook - mean).square()).sum(0).sqrt()
-
-
-def _standardise_back(e, codebook, counts):
-    mean, var = _used(codebook, counts)
-    return e * var.sqrt() + mean
-
-
-def _coded(batch, tokens, dim, counts):
-    """Codes of pictures, a codebook with features of different spread, and counts that do not fit these pictures."""
-    codebook = torch.randn(len(counts), dim) * torch.linspace(1, 5, dim) + torch.linspace(-2, 5, dim)
-    ids = torch.randint(len(counts), (batch, tokens))
-    return [codebook[ids], codebook, torch.tensor(counts)]
-
-
-standardise = Grader(
-    "standardise",
-    _standardise,
-    {
-        "five codes, used unequally": lambda: _coded(3, 6, 4, [50.5, 3.6, 20.0, 1.4, 7.8]),
-        "codes that nobody uses": lambda: _coded(2, 9, 3, [0.0, 12.5, 0.0, 4.0, 30.25, 8.0, 0.0]),
-        "one picture of one token": lambda: _coded(1, 1, 5, [2.0, 5.0, 3.0, 1.0]),
-        "three codes, two features": lambda: _coded(4, 5, 2, [700.0, 20.0, 90.0]),
-    },
-    {
-        "This divides by the variance. Divide by the standard deviation: only then is the variance of the result 1.": (
-            _standardise_by_variance
-        ),
-        "Each code counts once here, used or not. In (6.1) a code counts as often as it occurs.": (
-            lambda e, codebook, counts: (e - codebook.mean(0)) / codebook.std(0, correction=0)
-        ),
-        "Each code counts once here, used or not (and divides by K - 1). In (6.1) a code counts as often as it "
-        "occurs.": lambda e, codebook, counts: (e - codebook.mean(0)) / codebook.std(0),
-        "This takes the statistics of each picture alone. Then pictures lose what tells them apart, and nothing is "
-        "left with which to undo it after sampling.": (
-            lambda e, codebook, counts: (
-                (e - e.mean(1, keepdim=True)) / e.std(1, keepdim=True, correction=int(e.shape[1] > 1))
-            )
-        ),
-        "These are statistics of this one batch: the next would be scaled otherwise. Take those of the codebook.": (
-            lambda e, codebook, counts: (e - e.mean((0, 1))) / e.std((0, 1), correction=0)
-        ),
-        "These are statistics of this one batch (by one less than its vectors): the next would be scaled otherwise. "
-        "Take those of the codebook.": (
-            lambda e, codebook, counts: (e - e.mean((0, 1))) / e.std((0, 1), correction=int(e.numel() > e.shape[-1]))
-        ),
-        "μ counts each code as often as it occurs, but σ counts each once.": (
-            lambda e, codebook, counts: (e - _used(codebook, counts)[0]) / codebook.std(0)
-        ),
-        "μ counts each code as often as it occurs, but σ counts each once (and divides by K).": (
-            lambda e, codebook, counts: (e - _used(codebook, counts)[0]) / codebook.std(0, correction=0)
-        ),
-        "μ counts each code as often as it occurs, but the squared distances from it count each once.": (
-            _standardise_with_plain_distances
-        ),
-        "σ counts each code as often as it occurs, but μ counts each once.": _standardise_around_the_plain_mean,
-        "The counts are cut to whole numbers here. Weigh with them as they are: only their proportions matter.": (
-            lambda e, codebook, counts: _standardise(e, codebook, counts.floor())
-        ),
-        "The counts are rounded to whole numbers here. Weigh with them as they are: only their proportions matter.": (
-            lambda e, codebook, counts: _standardise(e, codebook, counts.round())
-        ),
-        "Shares sum to 1 already, so share times code is summed over the codes. Here it is divided by K as well.": (
-            _standardise_with_mean_over_codes
-        ),
-        "The shares are squared together with the distances. They weigh the squares, so they stay outside.": (
-            _standardise_with_share_squared
-        ),
-        "Shift first, then scale: here μ is taken off after the division.": _standardise_shift_last,
-        "This is one mean and one deviation for all numbers. Each feature has its own, so μ and σ are (D,).": (
-            _standardise_all_features
-        ),
-        "This is one mean and one deviation for all numbers. Each feature has its own, and a code counts as often as "
-        "it occurs.": lambda e, codebook, counts: (e - codebook.mean()) / codebook.std(),
-        "The deviation is that of the codes from their mean: take μ off before you square.": (
-            _standardise_without_centre
-        ),
-        "The codes are scaled, but not shifted: the mean of the result must be 0.": _standardise_not_shifted,
-        "Counts weigh as they are here. Divide them by their total first: shares sum to 1.": (
-            _standardise_counts_as_they_are
-        ),
-        "The variance is the mean of the squared distances, weighted by shares that sum to 1. Nothing is taken off the "
-        "total: counts are running numbers, of which only the proportions matter.": _standardise_with_one_less,
-        "This scales each code by itself, over its features. Each feature is to be scaled by itself, over the codes.": (
-            lambda e, codebook, counts: torch.nn.functional.layer_norm(e, e.shape[-1:])
-        ),
-        "This is the way back, from z to e.": _standardise_back,
-        "The codes are shifted, but not scaled.": lambda e, codebook, counts: e - _used(codebook, counts)[0],
-    },
-)
-
-# ---------------------------------------------------------------- nearest_id
-
-
-def _ids_near(x, codebook):
-    return torch.cdist(x.double(), codebook.double()).argmin(-1)
-
-
-def _sampled(batch, tokens, dim, num_codes):
-    """Standardised codes with an error, their codebook, and mean and deviation of its features."""
-    mean, std = torch.linspace(1, -3, dim), torch.linspace(4, 0.2, dim)
-    codebook = torch.randn(num_codes, dim) * std + mean
-    ids = torch.randint(num_codes, (batch, tokens))
-    z = (codebook[ids] - mean) / std + 0.7 * torch.randn(batch, tokens, dim)
-    return [z, codebook, mean, std]
-
-
-nearest_id = Grader(
-    "nearest_id",
-    lambda z, codebook, mean, std: _ids_near(z * std + mean, codebook),
-    {
-        "three pictures, 20 codes": lambda: _sampled(3, 30, 4, 20),
-        "more codes, two features": lambda: _sampled(2, 50, 2, 64),
-        "one picture of one token": lambda: _sampled(1, 1, 3, 7),
-        "one code only": lambda: _sampled(2, 5, 3, 1),
-    },
-    {
-        "z is still standardised and the codes are not: undo (6.1) before you compare.": (
-            lambda z, codebook, mean, std: _ids_near(z, codebook)
-        ),
-        "This compares in the standardised space, where all features weigh alike. The quantizer compares the codes "
-        "as they are, where a feature of wide spread weighs more. So undo (6.1) first.": (
-            lambda z, codebook, mean, std: _ids_near(z, (codebook - mean) / std)
-        ),
-        "The scale is undone, but the shift is not: μ is missing.": (
-            lambda z, codebook, mean, std: _ids_near(z * std, codebook)
-        ),
-        "The shift is undone, but the scale is not: σ is missing.": (
-            lambda z, codebook, mean, std: _ids_near(z + mean, codebook)
-        ),
-        "Undo in the reverse order. (6.1) shifts, then scales, so the way back scales, then shifts.": (
-            lambda z, codebook, mean, std: _ids_near((z + mean) * std, codebook)
-        ),
-        "This standardises once more. The way back turns (6.1) round.": (
-            lambda z, codebook, mean, std: _ids_near((z - mean) / std, codebook)
-        ),
-        "The mean was taken off in (6.1), so the way back adds it.": (
-            lambda z, codebook, mean, std: _ids_near(z * std - mean, codebook)
-        ),
-        "This divides by σ once more. (6.1) divided, so the way back multiplies.": (
-            lambda z, codebook, mean, std: _ids_near(z / std + mean, codebook)
-        ),
-        "This multiplies by the variance; (6.1) divided by the standard deviation.": (
-            lambda z, codebook, mean, std: _ids_near(z * std.square() + mean, codebook)
-        ),
-        "This multiplies by the root of σ. σ is a standard deviation already.": (
-            lambda z, codebook, mean, std: _ids_near(z * std.sqrt() + mean, codebook)
-        ),
-        "These are the farthest codes: the smallest distance wins.": (
-            lambda z, codebook, mean, std: torch.cdist(z * std + mean, codebook).argmax(-1)
-        ),
-        "These codes have the largest product with the vectors. A long code has large products without being near: "
-        "compare distances.": lambda z, codebook, mean, std: ((z * std + mean) @ codebook.T).argmax(-1),
-        "This compares directions only, as if all codes were equally long: compare distances.": (
-            lambda z, codebook, mean, std: torch.nn.functional.cosine_similarity(
-                (z * std + mean)[:, :, None], codebook, dim=-1
-            ).argmax(-1)
-        ),
-        "Ids are counted from 0; here the first code has the id 1.": (
-            lambda z, codebook, mean, std: _ids_near(z * std + mean, codebook) + 1
-        ),
-        "These are the distances to the nearest codes; the ids of these codes are asked for.": (
-            lambda z, codebook, mean, std: torch.cdist(z * std + mean, codebook).amin(-1)
-        ),
-        "These are the codes themselves; their ids are asked for.": (
-            lambda z, codebook, mean, std: codebook[_ids_near(z * std + mean, codebook)]
-        ),
-        "These are the vectors before they are snapped to codes; the ids of the codes are asked for.": (
-            lambda z, codebook, mean, std: z * std + mean
-        ),
-    },
-    given={"nearest_code"},
-)
-
-# ---------------------------------------------------------------- multiply_adds
-
-
-def _cost(tokens, depth, dim):
-    return depth * tokens * (12 * dim**2 + 2 * tokens * dim)
-
-
-def _tokens(height, width, group):
-    return (height // 4 // group) * (width // 4 // group)
-
-
-multiply_adds = Grader(
-    "multiply_adds",
-    lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), depth, dim),
-    {
-        "nine codes a token": lambda: [24, 36, 3, 5, 128],
-        "four codes a token": lambda: [48, 24, 2, 3, 64],
-        "a token for each code": lambda: [32, 64, 1, 6, 96],
-        "64 codes a token": lambda: [256, 128, 8, 12, 384],
-        "one token": lambda: [16, 16, 4, 2, 64],
-    },
-    {
-        "These tokens are groups of pixels. The encoder comes first: it makes one code of 4 × 4 pixels.": (
-            lambda height, width, group, depth, dim: _cost(height * width // group**2, depth, dim)
-        ),
-        "This gives each code a token of its own; group × group codes share one.": (
-            lambda height, width, group, depth, dim: _cost(_tokens(height, width, 1), depth, dim)
-        ),
-        "A token joins group codes in height and group in width, so there are group² times fewer, not group times.": (
-            lambda height, width, group, depth, dim: _cost(height * width / 16 / group, depth, dim)
-        ),
-        "A code stands for 4 × 4 pixels: there are 16 times fewer codes than pixels, not 4 times.": (
-            lambda height, width, group, depth, dim: _cost(height * width / 4 / group**2, depth, dim)
-        ),
-        "This takes the picture for a square with its height as side; N is rows times columns.": (
-            lambda height, width, group, depth, dim: _cost(_tokens(height, height, group), depth, dim)
-        ),
-        "This takes the picture for a square with its width as side; N is rows times columns.": (
-            lambda height, width, group, depth, dim: _cost(_tokens(width, width, group), depth, dim)
-        ),
-        "These are rows plus columns; N is rows times columns.": (
-            lambda height, width, group, depth, dim: _cost(height // 4 // group + width // 4 // group, depth, dim)
-        ),
-        "This joins 2 × 2 codes whatever group says.": (
-            lambda height, width, group, depth, dim: _cost(_tokens(height, width, 2), depth, dim)
-        ),
-        "Here a token covers 4 + group pixels a side. It covers group codes a side, and each of these 4 pixels.": (
-            lambda height, width, group, depth, dim: _cost((height // (4 + group)) * (width // (4 + group)), depth, dim)
-        ),
-        "The transformer keeps its width d, however many codes a token joins; here d grows with the group.": (
-            lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), depth, dim * group**2)
-        ),
-        "This counts the tokens along one side only; N is rows times columns.": (
-            lambda height, width, group, depth, dim: _cost(height // 4 // group, depth, dim)
-        ),
-        "This is the work of one token; all N of them have to pass.": (
-            lambda height, width, group, depth, dim: (
-                _cost(_tokens(height, width, group), depth, dim) / _tokens(height, width, group)
-            )
-        ),
-        "This is the work of one block; there are L.": (
-            lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), 1, dim)
-        ),
-        "These are operations. One multiply-add is a multiplication and an addition, and counts once in (5.5).": (
-            lambda height, width, group, depth, dim: 2 * _cost(_tokens(height, width, group), depth, dim)
-        ),
-        "Attention's scores and mixing, 2 N d for each token, are missing: here only the linear maps count.": (
-            lambda height, width, group, depth, dim: depth * _tokens(height, width, group) * 12 * dim**2
-        ),
-        "Scores take N d for each token, and mixing takes N d again: only one of the two is here.": (
-            lambda height, width, group, depth, dim: (
-                depth * _tokens(height, width, group) * (12 * dim**2 + _tokens(height, width, group) * dim)
-            )
-        ),
-        "The bracket of (5.5) is for one token, and 2 N d is what it does with all N. Here N stands in it once too "
-        "often.": (
-            lambda height, width, group, depth, dim: (
-                depth * _tokens(height, width, group) * (12 * dim**2 + 2 * _tokens(height, width, group) ** 2 * dim)
-            )
-        ),
-        "N stands before the bracket once too often: the linear maps take 12 d² a token, however many there are.": (
-            lambda height, width, group, depth, dim: (
-                _tokens(height, width, group) * _cost(_tokens(height, width, group), depth, dim)
-            )
-        ),
-        "In 12 d², only d is squared.": (
-            lambda height, width, group, depth, dim: (
-                depth * _tokens(height, width, group) * ((12 * dim) ** 2 + 2 * _tokens(height, width, group) * dim)
-            )
-        ),
-        "In 12 d², the square of d is missing.": (
-            lambda height, width, group, depth, dim: (
-                depth * _tokens(height, width, group) * (12 * dim + 2 * _tokens(height, width, group) * dim)
-            )
-        ),
-        "The N in the bracket is missing: each token attends to all N.": (
-            lambda height, width, group, depth, dim: depth * _tokens(height, width, group) * (12 * dim**2 + 2 * dim)
-        ),
-        "L and N stand before the whole bracket of (5.5), not only before its first term.": (
-            lambda height, width, group, depth, dim: (
-                depth * _tokens(height, width, group) * 12 * dim**2 + 2 * _tokens(height, width, group) * dim
-            )
-        ),
-        "L stands before both terms of (5.5): each block attends, too.": (
-            lambda height, width, group, depth, dim: (
-                depth * _tokens(height, width, group) * 12 * dim**2 + 2 * _tokens(height, width, group) ** 2 * dim
-            )
-        ),
-        "Joining codes must make fewer tokens, not more.": (
-            lambda height, width, group, depth, dim: _cost(height * width // 16 * group**2, depth, dim)
-        ),
-        "This counts attention's linear maps, but not those of the small network behind it: together they make "
-        "12 d².": (
-            lambda height, width, group, depth, dim: (
-                depth * _tokens(height, width, group) * (4 * dim**2 + 2 * _tokens(height, width, group) * dim)
-            )
-        ),
-        "This is the number of tokens N; put it into (5.5).": (
-            lambda height, width, group, depth, dim: _tokens(height, width, group)
-        ),
-    },
-)
-
-# ---------------------------------------------------------------- codes_of
-
-
-def _grid_of(tokens, grid):
-    """Tokens (B, N/4, 4 · D) as a grid of codes (B, D, rows, columns)."""
-    x = tokens.unflatten(2, (-1, 2, 2)).unflatten(1, grid)  # (B, rows, columns, D, 2, 2)
-    return x.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
-
-
-def _codes_of(tokens, grid):
-    return _grid_of(tokens, grid).flatten(2).transpose(1, 2)
-
-
-def _codes_one_after_the_other(tokens, grid):
-    return tokens.unflatten(2, (4, -1)).transpose(2, 3).flatten(2)  # as if a token held one whole code after another
-
-
-def _codes_without_neighbours(tokens, grid):
-    return tokens.unflatten(2, (-1, 4)).transpose(2, 3).flatten(1, 2)
-
-
-def _codes_turned(tokens, grid):
-    x = tokens.unflatten(2, (-1, 2, 2)).transpose(3, 4).flatten(2)
-    return _codes_of(x, grid)
-
-
-def _codes_place_before_token(tokens, grid):
-    x = tokens.unflatten(2, (-1, 2, 2)).unflatten(1, grid)
-    return x.permute(0, 4, 1, 5, 2, 3).flatten(1, 4)
-
-
-def _codes_column_by_column(tokens, grid):
-    return _grid_of(tokens, grid).transpose(2, 3).flatten(2).transpose(1, 2)
-
-
-def _tokens_of(batch, grid, dim):
-    return [torch.randn(batch, math.prod(grid), 4 * dim), grid]
-
-
-codes_of = Grader(
-    "codes_of",
-    _codes_of,
-    {
-        "2 × 3 tokens of 5 features": lambda: _tokens_of(2, (2, 3), 5),
-        "scenes": lambda: _tokens_of(3, (3, 3), 8),
-        "one token": lambda: _tokens_of(4, (1, 1), 3),
-        "one row, one feature": lambda: _tokens_of(1, (1, 5), 1),
-    },
-    {
-        "The four codes of a token stand one after the other here. They are neighbours in *two* rows of the grid: its "
-        "upper two belong to one row, its lower two to the next.": _codes_without_neighbours,
-        "This cuts a token into four whole codes. It holds them the other way: for each feature in turn, the four "
-        "codes' numbers.": lambda tokens, grid: _codes_of(_codes_one_after_the_other(tokens, grid), grid),
-        "This cuts each token into four pieces and lays them in a row. Two things are missing: a token holds its "
-        "numbers feature by feature, and its lower two codes belong to the next row of the grid.": (
-            lambda tokens, grid: tokens.reshape(len(tokens), -1, tokens.shape[2] // 4)
-        ),
-        "Inside each token, top right and bottom left are swapped: the four stand row by row.": _codes_turned,
-        "First come all upper left codes here, then all upper right ones, and so on. The grid is read row by row, "
-        "across the borders of tokens.": lambda tokens, grid: torch.cat(
-            [tokens[..., place::4] for place in range(4)], 1
-        ),
-        "Here all upper rows come before all lower ones, and in each the left codes before the right ones. The grid is "
-        "read row by row, across the borders of tokens.": _codes_place_before_token,
-        "Two things are wrong. A token holds its numbers feature by feature, not code by code; and codes are listed "
-        "row by row through the whole grid.": lambda tokens, grid: torch.cat(tokens.chunk(4, -1), 1),
-        "These are the codes as a grid, (B, rows, columns, D). Its rows and columns become one axis: (B, N, D).": (
-            lambda tokens, grid: _grid_of(tokens, grid).permute(0, 2, 3, 1)
-        ),
-        "Tokens are (B, N, F). A reshape to (B, F, rows, columns) does not bring the features to the front: it cuts "
-        "the numbers anew. Turn the axes with transpose or permute.": (
-            lambda tokens, grid: _codes_of(tokens.flatten(1).unflatten(1, (-1, tokens.shape[1])).transpose(1, 2), grid)
-        ),
-        "These codes come column by column; the grid is read row by row.": _codes_column_by_column,
-        "Rows and columns of the grid are swapped: grid is (rows, columns).": (
-            lambda tokens, grid: _codes_of(tokens, grid[::-1])
-        ),
-        "This is still a grid with the features in front, (B, D, rows, columns). Codes are (B, N, D).": (
-            lambda tokens, grid: _grid_of(tokens, grid)
-        ),
-        "This is (B, D, N); codes are (B, N, D).": (lambda tokens, grid: _codes_of(tokens, grid).transpose(1, 2)),
-    },
-)
-
-# ---------------------------------------------------------------- guide
-
-
-def _network(x, t, labels=None):
-    """A denoiser with an answer of its own for each x, time and label."""
-    label = x.new_zeros(len(x)) if labels is None else labels + 1.0
-    return x.tanh() * (1 + t[:, None, None]) + label[:, None, None] * (0.5 + torch.cos(2 * x))
-
-
-def _answers(model, x, t, labels, interval):
-    inside = (interval[0] <= t) & (t <= interval[1])
-    return model(x, t), model(x, t, labels), inside[:, None, None]
-
-
-def _guide(model, x, t, labels, scale, interval):
-    free, wanted, inside = _answers(model, x, t, labels, interval)
-    return torch.where(inside, free + scale * (wanted - free), wanted)
-
-
-def _guide_part(count, outside="wanted", rest="wanted"):
-    """Guidance of the first features only; the rest of them, and the rows outside the interval, are as named."""
-
-    def mistaken(model, x, t, labels, scale, interval):
-        free, wanted, inside = _answers(model, x, t, labels, interval)
-        answers = {"free": free, "wanted": wanted}
-        first = free + scale * (wanted - free)
-        split = count(x.shape[2])
-        guided = torch.cat([first[..., :split], answers[rest][..., split:]], -1)
-        return torch.where(inside, guided, answers[outside])
+    def mistaken(tokens, size, grid):
+        x = tokens.unflatten(2, (-1, size, size)).unflatten(1, grid)
+        sizes = [x.shape[axis] for axis in axes]
+        return x.permute(*axes).reshape(*sizes[:2], sizes[2] * sizes[3], sizes[4] * sizes[5])
 
     return mistaken
 
 
-def _guide_by_one_more(model, x, t, labels, scale, interval):
-    return _guide(model, x, t, labels, scale + 1, interval)
+def _unpatchify(tokens, size, grid):
+    return _laid_out(0, 3, 1, 4, 2, 5)(tokens, size, grid)
 
 
-def _guide_the_wrong_way(model, x, t, labels, scale, interval):
-    return _guide(model, x, t, labels, 1 - scale, interval)
+def _unpatchify_renamed(tokens, size, grid):
+    return tokens.reshape(len(tokens), -1, grid[0] * size, grid[1] * size)
 
 
-def _guide_difference_alone(model, x, t, labels, scale, interval):
-    free, wanted, inside = _answers(model, x, t, labels, interval)
-    return torch.where(inside, scale * (wanted - free), wanted)
+def _unpatchify_grid_first(tokens, size, grid):
+    x = tokens.unflatten(2, (-1, size, size)).unflatten(1, grid)
+    return x.permute(0, 3, 1, 2, 4, 5).reshape(len(tokens), -1, grid[0] * size, grid[1] * size)
 
 
-def _guide_by_the_first_time(model, x, t, labels, scale, interval):
-    inside = bool(interval[0] <= t[0] <= interval[1])
-    return _guide(model, x, t, labels, scale if inside else 1.0, (0.0, 1.0))
+def _unpatchify_exchanged_at_the_end(tokens, size, grid):
+    return _unpatchify(tokens, size, grid).reshape(len(tokens), -1, grid[1] * size, grid[0] * size)
 
 
-def _guide_open(low=True, high=True):
-    """Guidance in an interval without its low end, its high end, or both."""
+def _unpatchify_channels_last(tokens, size, grid):
+    x = tokens.unflatten(2, (size, size, -1)).unflatten(1, grid)  # (B, H/s, W/s, s, s, C)
+    return x.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
-    def mistaken(model, x, t, labels, scale, interval):
-        outside = (low & (t == interval[0])) | (high & (t == interval[1]))
-        output = _guide(model, x, t, labels, scale, interval)
-        return torch.where(outside[:, None, None], model(x, t, labels), output)
+
+def _unpatchify_channel_first_of_all(tokens, size, grid):
+    return _unpatchify(tokens, size, grid).permute(0, 2, 3, 1)
+
+
+def _unpatchify_by_columns(tokens, size, grid):
+    x = tokens.unflatten(2, (-1, size, size)).unflatten(1, grid[::-1])
+    return x.permute(0, 3, 2, 4, 1, 5).flatten(4).flatten(2, 3)
+
+
+def _patches(batch, channels, size, grid):
+    return [torch.randn(batch, math.prod(grid), channels * size**2), size, grid]
+
+
+unpatchify = Grader(
+    "unpatchify",
+    _unpatchify,
+    {
+        "three channels, a grid of 4 × 5": lambda: _patches(6, 3, 2, (4, 5)),
+        "one channel, patches of 3 × 3": lambda: _patches(4, 1, 3, (4, 2)),
+        "one patch is the whole picture": lambda: _patches(3, 2, 4, (1, 1)),
+        "patches of one pixel": lambda: _patches(1, 5, 1, (3, 4)),
+    },
+    {
+        "The numbers are all there, but in the order of the tokens. A row of the picture runs through several patches, "
+        "so axes must change places before any are joined.": _unpatchify_renamed,
+        "The two axes of the grid stand together, and so do the two of a patch. A row of the picture is a row of "
+        "patches *and* a row within a patch: join these two.": _unpatchify_grid_first,
+        "Within a patch this takes the channels as the last axis. The numbers of a patch come channel by channel.": (
+            _unpatchify_channels_last
+        ),
+        "Every single patch is turned over: its rows have become columns.": _laid_out(0, 3, 1, 5, 2, 4),
+        "The patches fill the grid column by column. They come row by row.": _unpatchify_by_columns,
+        "The right axes are joined, in the wrong order: first comes which patch, then which pixel in it.": _laid_out(
+            0, 3, 4, 1, 5, 2
+        ),
+        "Height and width have changed places: grid is (rows, columns), and its first number belongs to the height.": (
+            lambda tokens, size, grid: _unpatchify(tokens, size, grid[::-1])
+        ),
+        "Height and width have changed places: patches that stand side by side in the grid came one below the other.": (
+            _laid_out(0, 3, 2, 4, 1, 5)
+        ),
+        "Height and width have changed places: the whole picture is turned over. Rows come before columns.": (
+            _laid_out(0, 3, 2, 5, 1, 4)
+        ),
+        "Height and width have changed places in the last shape alone; the numbers were in the right order for the "
+        "right one.": _unpatchify_exchanged_at_the_end,
+        "The channels stand last. In PyTorch a batch of pictures is (B, C, H, W).": _unpatchify_channel_first_of_all,
+    },
+    forbidden={"fold", "pixel_shuffle"},
+)
+
+# ---------------------------------------------------------------- condition
+
+
+def _time(t, table, factor=1000):
+    return sincos(factor * t, table.shape[1])
+
+
+def _label(labels, uniform, share, table, row=-1):
+    return table[labels.masked_fill(uniform < share, row % len(table))]
+
+
+def _condition(t, labels, uniform, share, table):
+    return _time(t, table) + _label(labels, uniform, share, table)
+
+
+def _condition_nothing(t, labels, uniform, share, table):
+    return _time(t, table) + table[labels].masked_fill((uniform < share)[:, None], 0)
+
+
+def _condition_time_hidden(t, labels, uniform, share, table):
+    return _time(t, table).masked_fill((uniform < share)[:, None], 0) + _label(labels, uniform, share, table)
+
+
+def _condition_counted_from_1(t, labels, uniform, share, table):
+    return _time(t, table) + table[(labels + 1).masked_fill(uniform < share, 0)]
+
+
+def _turned_about(t, table):
+    return _time(t, table).roll(table.shape[1] // 2, 1)
+
+
+def _alternating(t, table):
+    return _time(t, table).unflatten(1, (2, -1)).transpose(1, 2).flatten(1)
+
+
+def _down_to_the_end(t, table):
+    count = table.shape[1] // 2
+    angles = 1000 * t[:, None] * 10_000 ** -(torch.arange(count) / (count - 1))
+    return torch.cat([angles.cos(), angles.sin()], 1)
+
+
+def _with_time(time):
+    return lambda t, labels, uniform, share, table: time(t, table) + _label(labels, uniform, share, table)
+
+
+def _said_of_condition(error, t, labels, uniform, share, table):
+    if isinstance(error, IndexError):
+        return "rows are counted from 0"
+    return "as many waves as a row of the table has numbers" if "256" in str(error) else ""
+
+
+def _condition_joined(t, labels, uniform, share, table):
+    return torch.cat([_time(t, table), _label(labels, uniform, share, table)], 1)
+
+
+def _conditions(batch, classes, dim, share):
+    return [
+        torch.rand(batch),
+        torch.randint(classes, (batch,)),
+        torch.rand(batch),
+        share,
+        torch.randn(classes + 1, dim),
+    ]
+
+
+condition = Grader(
+    "condition",
+    _condition,
+    {
+        "a share of 0.4 is hidden": lambda: [
+            torch.tensor([0.3337, 0.0512, 0.8421, 0.6178, 0.9764]),
+            torch.tensor([3, 0, 9, 5, 1]),
+            torch.tensor([0.2, 0.7, 0.5, 0.05, 0.9]),
+            0.4,
+            torch.randn(11, 8),
+        ],
+        "a share of 0.1 is hidden": lambda: _conditions(40, 3, 6, 0.1),
+        "a share of 0, as for drawing": lambda: [
+            torch.rand(4),
+            torch.tensor([2, 0, 3, 1]),
+            torch.tensor([0.6, 0.0, 0.3, 0.0]),
+            0.0,
+            torch.randn(5, 2),
+        ],
+        "a share of 1": lambda: _conditions(6, 4, 12, 1.0),
+        "one example at t = 1": lambda: [torch.ones(1), torch.tensor([2]), torch.tensor([0.7]), 0.2, torch.randn(4, 6)],
+    },
+    {
+        "Times lie in [0, 1]. Waves made for positions hardly move over such a short way: first multiply by 1,000.": (
+            _with_time(lambda t, table: _time(t, table, 1))
+        ),
+        "The waves are 1,000 times as high. It is the time that is multiplied, before it becomes waves.": (
+            _with_time(lambda t, table: 1000 * _time(t, table, 1))
+        ),
+        "Times are divided by 1,000 here, which makes the short way between 0 and 1 shorter still.": _with_time(
+            lambda t, table: _time(t, table, 0.001)
+        ),
+        "The times were rounded to whole steps. Waves know no steps: any number has a place on them.": _with_time(
+            lambda t, table: sincos((1000 * t).round(), table.shape[1])
+        ),
+        "The times were cut off to whole steps. Waves know no steps: any number has a place on them.": _with_time(
+            lambda t, table: sincos((1000 * t).floor(), table.shape[1])
+        ),
+        "The sines stand before the cosines; in (6.2) it is the other way round.": _with_time(_turned_about),
+        "Cosines and sines alternate; in (6.2) all cosines come first.": _with_time(_alternating),
+        "These frequencies fall to 1/10,000 within D/2 waves. Those of (6.2) stop a step before it: look at the D in "
+        "its exponent.": _with_time(_down_to_the_end),
+        "This hides the others: a label is hidden where its number lies *below* the share.": (
+            lambda t, labels, uniform, share, table: _condition(t, labels, -uniform, -share, table)
+        ),
+        "A number that equals the share hides its label here. It has to lie *below* the share, or a share of 0 would "
+        "hide some.": (
+            lambda t, labels, uniform, share, table: _time(t, table) + table[labels.masked_fill(uniform <= share, -1)]
+        ),
+        "These are the labels that a share of 0.1 hides. Here the share is an argument.": (
+            lambda t, labels, uniform, share, table: _condition(t, labels, uniform, 0.1, table)
+        ),
+        "Labels are hidden by other random numbers than those in `uniform`.": (
+            lambda t, labels, uniform, share, table: _condition(t, labels, torch.rand(len(t)), share, table)
+        ),
+        "A hidden label has become the label 0. That is a real digit; “no label” has a row of its own.": (
+            lambda t, labels, uniform, share, table: _time(t, table) + _label(labels, uniform, share, table, 0)
+        ),
+        "A hidden label has become the last real label. The row for “no label” stands one further.": (
+            lambda t, labels, uniform, share, table: _time(t, table) + _label(labels, uniform, share, table, -2)
+        ),
+        "All labels have moved up by a row. Row 0 is that of the label 0; “no label” comes last.": (
+            _condition_counted_from_1
+        ),
+        "A hidden label adds nothing here. “No label” is a row of the table, which is learned like the others.": (
+            _condition_nothing
+        ),
+        "The hidden examples lose their time as well. Without a label the denoiser must still know the noise level.": (
+            _condition_time_hidden
+        ),
+        "All examples of the batch share one fate. Each has a number of its own, which decides for it alone.": (
+            lambda t, labels, uniform, share, table: _condition(t, labels, uniform[:1], share, table)
+        ),
+        "No label is hidden, so the row for “no label” is never learned, and guidance has nothing to start from.": (
+            lambda t, labels, uniform, share, table: _time(t, table) + table[labels]
+        ),
+        "Time and label stand side by side; they are added, feature by feature.": _condition_joined,
+        "Time and label are multiplied; they are added.": (
+            lambda t, labels, uniform, share, table: _time(t, table) * _label(labels, uniform, share, table)
+        ),
+        "The time is missing.": lambda t, labels, uniform, share, table: _label(labels, uniform, share, table),
+        "The label is missing.": lambda t, labels, uniform, share, table: _time(t, table),
+    },
+    given={"sincos"},
+    use=_with_a_word(_said_of_condition),
+    tolerance=2e-3,
+)
+
+# ---------------------------------------------------------------- multi_head_attention
+
+
+def _split(x, heads):
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, heads, N, d)
+
+
+def _join(x):
+    return x.transpose(1, 2).flatten(2)
+
+
+def _split_renamed(x, heads):
+    return x.reshape(len(x), heads, x.shape[1], -1)
+
+
+def _join_renamed(x):
+    return x.reshape(len(x), x.shape[2], -1)
+
+
+def _share_out(scores, dim, heads):
+    return (scores / math.sqrt(dim)).softmax(-1)
+
+
+def _among_heads(share_out=_share_out, split=_split, join=_join):
+    def mistaken(q, k, v, heads):
+        q, k, v = (split(x, heads) for x in (q, k, v))
+        return join(share_out(q @ k.transpose(-1, -2), q.shape[-1], heads) @ v)
 
     return mistaken
 
 
-def _guide_from_first_label(model, x, t, labels, scale, interval):
-    _, wanted, inside = _answers(model, x, t, labels, interval)
-    free = model(x, t, torch.zeros_like(labels))
-    return torch.where(inside, free + scale * (wanted - free), wanted)
+def _multi_head_attention(q, k, v, heads):
+    return _among_heads()(q, k, v, heads)
 
 
-def _guide_outside(model, x, t, labels, scale, interval):
-    free, wanted, inside = _answers(model, x, t, labels, interval)
-    return torch.where(inside, wanted, free + scale * (wanted - free))
+def _causal(scores, dim, heads):
+    later = torch.ones(scores.shape[-2:]).triu(1).bool()
+    return (scores / math.sqrt(dim)).masked_fill(later, -math.inf).softmax(-1)
 
 
-def _guide_always(model, x, t, labels, scale, interval):
-    return _guide(model, x, t, labels, scale, (0.0, 1.0))
+def _said_of_lookup(error, q, k, v, heads):
+    queries, keys = q.shape[1], k.shape[1]
+    return f"{queries} queries, {keys} keys and values: was one number taken for the other?" if queries != keys else ""
 
 
-def _guiding(times, tokens, features, scale, interval):
-    batch = len(times)
-    x, labels = torch.randn(batch, tokens, features), torch.arange(batch) % 5
-    return [_network, x, torch.tensor(times), labels, scale, interval]
+def _lookup(batch, queries, keys, width, heads):
+    return [torch.randn(batch, queries, width), *(torch.randn(batch, keys, width) for _ in "kv"), heads]
 
 
-guide = Grader(
-    "guide",
-    _guide,
+multi_head_attention = Grader(
+    "multi_head_attention",
+    _multi_head_attention,
     {
-        "seven features, one of three times inside": lambda: _guiding([0.125, 0.5, 0.9375], 5, 7, 3.0, (0.25, 0.75)),
-        "40 features": lambda: _guiding([0.3, 0.1, 0.6, 0.45, 0.7], 9, 40, 2.0, (0.2, 0.55)),
-        "times on the ends of the interval": lambda: _guiding([0.25, 0.75, 0.5, 1.0], 3, 6, 4.0, (0.25, 0.75)),
-        "all times": lambda: _guiding([0.0, 0.4, 1.0], 1, 5, 1.5, (0.0, 1.0)),
-        "scale 1": lambda: _guiding([0.1, 0.9], 4, 8, 1.0, (0.3, 0.8)),
-        "scale 0, one row": lambda: _guiding([0.5], 2, 7, 0.0, (0.4, 0.6)),
+        "three heads, five tokens": lambda: _lookup(2, 5, 5, 12, 3),
+        "tokens look at a longer context": lambda: _lookup(3, 4, 9, 8, 2),
+        "one head": lambda: _lookup(2, 6, 3, 5, 1),
+        "heads of one feature": lambda: _lookup(1, 3, 4, 6, 6),
+        "one token in each of four pictures": lambda: _lookup(4, 1, 1, 8, 4),
     },
     {
-        "This is the function of the text: both mistakes are still in it.": _guide_part(
-            lambda features: 3, outside="free"
+        "The scores are not scaled. They grow with the length of a query, and the softmax hardens.": _among_heads(
+            lambda scores, dim, heads: scores.softmax(-1)
         ),
-        "Outside the interval the label counts, as it should. But only the first three features are guided.": (
-            _guide_part(lambda features: 3)
+        "The scale is that of the full width. Each head multiplies only its own part of the features.": _among_heads(
+            lambda scores, dim, heads: (scores / math.sqrt(dim * heads)).softmax(-1)
         ),
-        "All features are guided, as they should be. But outside the interval this is the answer without the label.": (
-            _guide_part(lambda features: features, outside="free")
+        "The scores are divided by d. Their standard deviation is the *root* of d.": _among_heads(
+            lambda scores, dim, heads: (scores / dim).softmax(-1)
         ),
-        "Only the first four features are guided.": _guide_part(lambda features: 4),
-        "Only the first eight features are guided. A token holds more than eight.": _guide_part(lambda features: 8),
-        "Only the first 32 features are guided. How many there are, x.shape tells.": _guide_part(lambda features: 32),
-        "Only three quarters of the features are guided.": _guide_part(lambda features: features * 3 // 4),
-        "Only the first three features are guided, and the others are answered without the label.": (
-            _guide_part(lambda features: 3, rest="free")
+        "The scale is the root of the number of heads; (6.1) has that of the features of one head.": _among_heads(
+            lambda scores, dim, heads: (scores / math.sqrt(heads)).softmax(-1)
         ),
-        "The scale is off by one: with s = 1 the answer must be the one with the label, so go s times the difference "
-        "from the *free* one.": _guide_by_one_more,
-        "This is the difference alone, times s. (4.16) starts from the free answer and adds it.": (
-            _guide_difference_alone
+        "The scale is the root of the number of keys; (6.1) has that of the features of one head.": _among_heads(
+            lambda scores, dim, heads: (scores / math.sqrt(scores.shape[-1])).softmax(-1)
         ),
-        "This goes away from the label: the two answers are swapped in (4.16).": _guide_the_wrong_way,
-        "No row is guided here, though the time of one lies inside the interval. Each row has a time of its own, "
-        "and is guided or not by this time alone.": _guide_by_the_first_time,
-        "The ends of the interval belong to it: rows whose time is an end are guided, too.": _guide_open(),
-        "The ends of the interval belong to it, also the lower one.": _guide_open(high=False),
-        "The ends of the interval belong to it, also the upper one.": _guide_open(low=False),
-        "The answer without the label is asked for with None. A label was handed in instead, and 0 is one of the "
-        "labels.": _guide_from_first_label,
-        "Inside and outside are swapped.": _guide_outside,
-        "All rows are guided here, also those whose own time lies outside the interval.": _guide_always,
-        "This is the answer without the label.": lambda model, x, t, labels, scale, interval: model(x, t),
+        "The shares are divided after the softmax and no longer add up to 1. The *scores* are scaled.": _among_heads(
+            lambda scores, dim, heads: scores.softmax(-1) / math.sqrt(dim)
+        ),
+        "The scores are multiplied where (6.1) divides.": _among_heads(
+            lambda scores, dim, heads: (scores * math.sqrt(dim)).softmax(-1)
+        ),
+        "The softmax runs over the queries. Each *query* shares out a total of 1 among the keys.": _among_heads(
+            lambda scores, dim, heads: (scores / math.sqrt(dim)).softmax(-2)
+        ),
+        "The softmax runs over the heads. Each head has a lookup of its own, and shares out a 1 among the keys.": (
+            _among_heads(lambda scores, dim, heads: (scores / math.sqrt(dim)).softmax(1))
+        ),
+        "There is no softmax: scores are not yet shares.": _among_heads(
+            lambda scores, dim, heads: scores / math.sqrt(dim)
+        ),
+        "A token sees only itself and the ones before it. A denoiser sees all tokens at once; nothing is causal.": (
+            _among_heads(_causal)
+        ),
+        "Splitting and joining only give the numbers other names, so a head gets pieces of different tokens. A token "
+        "stays whole if its *features* are split and then two axes change places.": _among_heads(
+            split=_split_renamed, join=_join_renamed
+        ),
+        "The split only gives the numbers other names, so a head gets pieces of different tokens. Split the "
+        "*features*, then let two axes change places.": _among_heads(split=_split_renamed),
+        "The lookup is right, but heads and tokens are mixed up when joined. First undo the exchange of axes from the "
+        "split.": _among_heads(join=_join_renamed),
+        "Here the heads of a token look at one another, and no token at another. Heads belong before the tokens.": (
+            _among_heads(
+                split=lambda x, heads: x.unflatten(-1, (heads, -1)),
+                join=lambda x: x.flatten(2),
+            )
+        ),
+        "Features are dealt out to the heads in turn. The first head takes the first width/heads features, in a row.": (
+            _among_heads(
+                split=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2),
+                join=lambda x: x.permute(0, 2, 3, 1).flatten(2),
+            )
+        ),
+        "The heads are right, but joined feature by feature: first come the first features of all heads. A head's "
+        "features stay together.": _among_heads(join=lambda x: x.permute(0, 2, 3, 1).flatten(2)),
+        "The heads are still apart. Join them: the heads stand beside each other in the features.": _among_heads(
+            join=lambda x: x
+        ),
+        "Features are dealt out to the heads in turn, and joined in a row. The first head takes the first width/heads "
+        "features.": _among_heads(split=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)),
+        "The heads are joined in reverse order: the first head's features come first.": _among_heads(
+            join=lambda x: _join(x.flip(1))
+        ),
+        "What the heads have found is added up. They are joined: each head fills its own part of the features.": (
+            _among_heads(join=lambda x: x.sum(1))
+        ),
+        "What the heads have found is averaged. They are joined: each head fills its own part of the features.": (
+            _among_heads(join=lambda x: x.mean(1))
+        ),
+        "The shares are averaged over the heads, so all heads look at the same places. Each has shares of its own.": (
+            _among_heads(
+                lambda scores, dim, heads: (scores / math.sqrt(dim)).softmax(-1).mean(1, keepdim=True).expand_as(scores)
+            )
+        ),
+        "Keys and values have changed places: keys make the scores, values are handed on.": (
+            lambda q, k, v, heads: _multi_head_attention(q, v, k, heads)
+        ),
+        "Queries and keys have changed places: it is the queries that ask.": (
+            lambda q, k, v, heads: _multi_head_attention(k, q, v, heads)
+        ),
+        "The keys are mixed. Keys make the scores; what is handed on are the values.": (
+            lambda q, k, v, heads: _multi_head_attention(q, k, k, heads)
+        ),
+        "This is attention with a single head on the full width: each head must have shares of its own.": (
+            lambda q, k, v, heads: _multi_head_attention(q, k, v, 1)
+        ),
     },
+    forbidden={"scaled_dot_product_attention", "multi_head_attention_forward"},
+    use=_with_a_word(_said_of_lookup),
 )
 
-# ---------------------------------------------------------------- blame
+# ---------------------------------------------------------------- rotary_attention
 
 
-def _share(read, labels):
-    return (read == labels).float().mean().item()
+def _turned(q=1, k=1, v=0, weigh=lambda scores: scores.softmax(-1), scale=None, rotate=rotate):
+    """Attention in which queries, keys and values are turned so many times."""
 
-
-def _se2(p, n):
-    return p * (1 - p) / n
-
-
-def _blame_of(raw, coded, made, many, drawn):
-    return {
-        "reader": 1 - raw,
-        "quantizer": raw - coded,
-        "diffusion": coded - made,
-        "error": math.sqrt(_se2(coded, many) + _se2(made, drawn)),
-    }
-
-
-def _blame(read_real, read_coded, labels, read_drawn, asked):
-    shares = _share(read_real, labels), _share(read_coded, labels), _share(read_drawn, asked)
-    return _blame_of(*shares, len(labels), len(asked))
-
-
-def _blame_changed(**change):
-    """_blame with entries replaced by what functions make of the three shares and the two numbers of pictures."""
-
-    def mistaken(read_real, read_coded, labels, read_drawn, asked):
-        shares = _share(read_real, labels), _share(read_coded, labels), _share(read_drawn, asked)
-        parts = *shares, len(labels), len(asked)
-        return _blame_of(*parts) | {key: function(*parts) for key, function in change.items()}
+    def mistaken(queries, keys, values, angles):
+        queries, keys, values = (rotate(x, times * angles) for x, times in ((queries, q), (keys, k), (values, v)))
+        return weigh(queries @ keys.transpose(-1, -2) / (scale or math.sqrt(queries.shape[-1]))) @ values
 
     return mistaken
 
 
-def _blame_readable_only(read_real, read_coded, labels, read_drawn, asked):
-    pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
-    shares = [_share(read[read >= 0], wanted[read >= 0]) for read, wanted in pairs]
-    return _blame_of(*shares, len(labels), len(asked))
+def _rotary_attention(q, k, v, angles):
+    return _turned()(q, k, v, angles)
 
 
-def _blame_readable_only_in_n(read_real, read_coded, labels, read_drawn, asked):
-    pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
-    shares = [_share(read[read >= 0], wanted[read >= 0]) for read, wanted in pairs]
-    return _blame_of(*shares, (read_coded >= 0).sum().item(), max((read_drawn >= 0).sum().item(), 1))
+def _backwards(scores):
+    return scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1).bool(), -math.inf).softmax(-1)
 
 
-def _blame_flips(read_real, read_coded, labels, read_drawn, asked):
-    spoiled = ((read_real == labels) & (read_coded != labels)).float().mean().item()
-    return _blame(read_real, read_coded, labels, read_drawn, asked) | {"quantizer": spoiled}
+def _forwards(scores):
+    return scores.masked_fill(torch.ones(scores.shape[-2:]).tril(-1).bool(), -math.inf).softmax(-1)
 
 
-def _blame_changed_by_coding(read_real, read_coded, labels, read_drawn, asked):
-    changed = 1 - _share(read_coded, read_real)
-    return _blame(read_real, read_coded, labels, read_drawn, asked) | {"quantizer": changed}
+def _after(scores):
+    return scores.masked_fill(torch.ones(scores.shape[-2:]).tril().bool(), -math.inf).softmax(-1)
 
 
-def _blame_unreadable_is_right(read_real, read_coded, labels, read_drawn, asked):
-    pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
-    shares = [((read == wanted) | (read < 0)).float().mean().item() for read, wanted in pairs]
-    return _blame_of(*shares, len(labels), len(asked))
+def _zeroed(scores):
+    return scores.tril().softmax(-1)
 
 
-def _blame_counts(read_real, read_coded, labels, read_drawn, asked):
-    raw, coded, made = (
-        (read == wanted).sum().item()
-        for read, wanted in ((read_real, labels), (read_coded, labels), (read_drawn, asked))
-    )
-    error = _blame(read_real, read_coded, labels, read_drawn, asked)["error"]
-    return {"reader": len(labels) - raw, "quantizer": raw - coded, "diffusion": coded - made, "error": error}
+def _blind(scores):
+    return scores.masked_fill(torch.eye(scores.shape[-1]).bool(), -math.inf).softmax(-1)
 
 
-def _misread(labels, wrong, unreadable, first=0):
-    """Labels read with so many of them wrong, from the first on, and after these so many unreadable."""
-    read = labels.clone()
-    read[first : first + wrong] = (read[first : first + wrong] + 1) % 12
-    read[first + wrong : first + wrong + unreadable] = -1
-    return read
+def _rotate_neighbours(x, angles):
+    one, other = x[..., ::2], x[..., 1::2]
+    cos, sin = angles.cos(), angles.sin()
+    return torch.stack([one * cos - other * sin, one * sin + other * cos], -1).flatten(-2)
 
 
-def _losses(many, drawn, real, coded, made):
-    """Readings with so many wrong and unreadable; the first real picture is put right by the coding."""
-    labels, asked = torch.randint(12, (many,)), torch.arange(drawn) % 12
-    return [_misread(labels, *real), _misread(labels, *coded, first=1), labels, _misread(asked, *made), asked]
+def _rotary(*shape, angles=lambda x: 3 * x):
+    return [*(torch.randn(*shape) for _ in "qkv"), angles(torch.randn(shape[-2], shape[-1] // 2))]
 
 
-blame = Grader(
-    "blame",
-    _blame,
+rotary_attention = Grader(
+    "rotary_attention",
+    _rotary_attention,
     {
-        "40 real pictures, 25 drawn": lambda: _losses(40, 25, (1, 1), (2, 3), (4, 5)),
-        "as many real as drawn": lambda: _losses(60, 60, (1, 0), (5, 4), (11, 2)),
-        "the quantizer loses nothing": lambda: _losses(30, 50, (2, 1), (2, 1), (7, 6)),
-        "drawings are read best": lambda: _losses(40, 30, (5, 2), (3, 1), (1, 0)),
-        "everything is read right": lambda: _losses(10, 20, (0, 0), (0, 0), (0, 0)),
-        "nothing that was drawn can be read": lambda: _losses(20, 7, (0, 2), (3, 2), (0, 7)),
+        "two heads, six tokens": lambda: _rotary(3, 2, 6, 4),
+        "one head, two features": lambda: _rotary(1, 1, 5, 2),
+        "no angles": lambda: _rotary(2, 4, 7, 8, angles=torch.zeros_like),
+        "one token": lambda: _rotary(2, 3, 1, 6),
     },
     {
-        "Unreadable pictures are left out here. Not showing exactly one object is a failure too: such a picture counts "
-        "as wrong, and stays in the total.": _blame_readable_only,
-        "Unreadable pictures are left out here, of the shares and of n. Not showing exactly one object is a failure "
-        "too: such a picture counts as wrong, and stays in the total.": _blame_readable_only_in_n,
-        "This counts the pictures that were read right before and are not after. Others may become right on the way; "
-        "the share falls by the difference.": _blame_flips,
-        "This counts the pictures that are read otherwise after the VQ-VAE than before. Compare what was read with the "
-        "labels, each time.": _blame_changed_by_coding,
-        "A part is negative where the share rises. Here it is 0 instead.": (
-            _blame_changed(
-                quantizer=lambda raw, coded, made, n, m: max(0, raw - coded),
-                diffusion=lambda raw, coded, made, n, m: max(0, coded - made),
-            )
+        "This is the function of the text: both mistakes are still in it.": _turned(v=1, weigh=_backwards),
+        "The mask is gone. The other mistake is still there: look at what (6.3) turns, and at what it leaves alone.": (
+            _turned(v=1)
         ),
-        "A part is negative where the share rises. Here it has lost its sign.": (
-            _blame_changed(
-                quantizer=lambda raw, coded, made, n, m: abs(raw - coded),
-                diffusion=lambda raw, coded, made, n, m: abs(coded - made),
-            )
+        "The turning is right. The other mistake is still there: some tokens may not look at others.": (
+            _turned(weigh=_backwards)
         ),
-        "Each part holds the ones before it: these are all the losses so far. What does each step add?": (
-            _blame_changed(
-                quantizer=lambda raw, coded, made, n, m: 1 - coded, diffusion=lambda raw, coded, made, n, m: 1 - made
-            )
+        "The mask is turned round: now tokens see only what comes after. Here every token may look at every other.": (
+            _turned(weigh=_forwards)
         ),
-        "These are quotients of shares; take their differences.": _blame_changed(
-            quantizer=lambda raw, coded, made, n, m: 1 - coded / raw,
-            diffusion=lambda raw, coded, made, n, m: 1 - made / coded,
+        "The mask is turned round, so tokens see only what comes after, and the other mistake is still there.": _turned(
+            v=1, weigh=_forwards
         ),
-        "These are percents; a share lies between 0 and 1.": (
-            lambda *read: {key: 100 * value for key, value in _blame(*read).items()}
+        "Tokens see only what comes after them, and the last one sees nothing: it is nan. No mask is needed.": _turned(
+            weigh=_after
         ),
-        "Unreadable pictures, -1, count as right here; they count as wrong.": _blame_unreadable_is_right,
-        "The quantizer's share holds the reader's as well: what is lost without any coding is not the quantizer's "
-        "fault.": _blame_changed(quantizer=lambda raw, coded, made, n, m: 1 - coded),
-        "The diffusion is blamed for everything that is lost. Real pictures lose something on the same way back.": (
-            _blame_changed(diffusion=lambda raw, coded, made, n, m: 1 - made)
+        "Tokens see only what comes after them, and the last one sees nothing: it is nan. The other mistake is "
+        "still there, too.": _turned(v=1, weigh=_after),
+        "These are two things, what was looked up and the shares. Return the first.": (
+            lambda q, k, v, angles: attention(rotate(q, angles), rotate(k, angles), v)
         ),
-        "The diffusion is blamed for the quantizer's losses: compare drawings with real pictures *after* the VQ-VAE.": (
-            _blame_changed(diffusion=lambda raw, coded, made, n, m: raw - made)
+        "Tokens further on have the score 0 now. A score of 0 is one like any other and gets its share, whatever that "
+        "token says. No mask is needed.": _turned(weigh=_zeroed),
+        "Tokens further on have the score 0 now, a score like any other; and the other mistake is still there.": (
+            _turned(v=1, weigh=_zeroed)
         ),
-        "Losses have the wrong sign: what was right and is not any more counts as positive.": _blame_changed(
-            quantizer=lambda raw, coded, made, n, m: coded - raw, diffusion=lambda raw, coded, made, n, m: made - coded
+        "No token may look at itself here. Every token may look at every one, itself too.": _turned(weigh=_blind),
+        "The scores are masked after the softmax, so the shares of a query no longer add up to 1. No mask is needed.": (
+            _turned(weigh=lambda scores: scores.softmax(-1).tril())
         ),
-        "The first entry is the share read right; the reader's loss is what is missing to 1.": (
-            _blame_changed(reader=lambda raw, coded, made, n, m: raw)
+        "Nothing is turned any more, so attention does not know where a token stands; and still some tokens may not "
+        "look at others.": _turned(q=0, k=0, weigh=_backwards),
+        "Nothing is turned any more, so attention does not know where a token stands.": _turned(q=0, k=0),
+        "The queries are turned and the keys are not: the score depends on the place of the query alone.": _turned(k=0),
+        "The keys are turned and the queries are not: the score depends on the place of the key alone.": _turned(q=0),
+        "The keys are turned backwards, so scores depend on the sum of two positions, not on their difference.": (
+            _turned(k=-1)
         ),
-        "The two standard errors are added as they are. Their *squares* add up: chance seldom pushes both the same "
-        "way.": _blame_changed(
-            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n)) + math.sqrt(_se2(made, m))
+        "The queries are turned backwards, so scores depend on the sum of two positions, not on their difference.": (
+            _turned(q=-1)
         ),
-        "The squares of the standard errors are subtracted. The uncertainty of a difference is larger than either, so "
-        "the squares add.": _blame_changed(
-            error=lambda raw, coded, made, n, m: math.sqrt(abs(_se2(made, m) - _se2(coded, n)))
+        "All is turned the other way round. The signs of (6.3) are those of `rotate`.": _turned(q=-1, k=-1),
+        "Neighbouring features make the pairs that are turned. In `rotate` feature i goes with feature i + d/2.": (
+            _turned(rotate=_rotate_neighbours)
         ),
-        "This error knows only of the drawings. The share of coded pictures is uncertain as well.": (
-            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(made, m)))
+        "Only the values are turned. The turning belongs to what makes the scores.": _turned(q=0, k=0, v=1),
+        "What was looked up is turned afterwards: this is as bad as turning the values.": (
+            lambda q, k, v, angles: rotate(_rotary_attention(q, k, v, angles), angles)
         ),
-        "This error knows only of the coded pictures. The share of drawings is uncertain as well.": (
-            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n)))
+        "The softmax runs over the queries now: that line was right.": _turned(weigh=lambda scores: scores.softmax(-2)),
+        "The scale has got lost: (6.1) still holds.": _turned(scale=1),
+    },
+    given={"rotate", "attention"},
+)
+
+# ---------------------------------------------------------------- adaln_block
+
+
+def _norm(x):
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def _six(condition, weight, bias):
+    return F.linear(F.silu(condition), weight, bias)[:, None].chunk(6, -1)
+
+
+def _correct(h, shift, scale, gate, branch):
+    return h + gate * branch((1 + scale) * _norm(h) + shift)
+
+
+def _block(correct=_correct, six=_six, order=(0, 1, 2, 3, 4, 5), second=None):
+    """A block that is right but for what is handed in."""
+
+    def mistaken(h, condition, weight, bias, attend, think):
+        parts = six(condition, weight, bias)
+        parts = [parts[place] for place in order]
+        h = correct(h, *parts[:3], attend)
+        return (second or correct)(h, *parts[3:], think)
+
+    return mistaken
+
+
+def _adaln_block(h, condition, weight, bias, attend, think):
+    return _block()(h, condition, weight, bias, attend, think)
+
+
+def _first_lost(h, condition, weight, bias, attend, think):
+    parts = _six(condition, weight, bias)
+    x = _correct(h, *parts[:3], attend)
+    return h + _correct(x, *parts[3:], think) - x
+
+
+def _side_by_side(h, condition, weight, bias, attend, think):
+    parts = _six(condition, weight, bias)
+    return _correct(h, *parts[:3], attend) + _correct(h, *parts[3:], think) - h
+
+
+def _six_in_turn(condition, weight, bias):
+    return F.linear(F.silu(condition), weight, bias)[:, None].unflatten(-1, (-1, 6)).unbind(-1)
+
+
+def _six_across_pictures(condition, weight, bias):
+    return F.linear(F.silu(condition), weight, bias).reshape(6, len(condition), 1, -1)
+
+
+def _silu_late(condition, weight, bias):
+    return F.silu(F.linear(condition, weight, bias))[:, None].chunk(6, -1)
+
+
+def _norm_all(h, shift, scale, gate, branch):
+    return h + gate * branch((1 + scale) * F.layer_norm(h, h.shape[1:], eps=1e-6) + shift)
+
+
+def _norm_late(h, shift, scale, gate, branch):
+    return h + gate * branch(_norm((1 + scale) * h + shift))
+
+
+def _norm_unbiased(h, shift, scale, gate, branch):
+    normed = (h - h.mean(-1, keepdim=True)) / h.std(-1, keepdim=True)
+    return h + gate * branch((1 + scale) * normed + shift)
+
+
+def _no_one(h, shift, scale, gate, branch):
+    return h + gate * branch(scale * _norm(h) + shift)
+
+
+def _norm_by_hand(divisor, axis=-1):
+    """A correction whose norm divides by something else than the root of variance plus ε."""
+
+    def correct(h, shift, scale, gate, branch):
+        variance = h.var(axis, keepdim=True, unbiased=False)
+        normed = (h - h.mean(axis, keepdim=True)) / divisor(variance)
+        return h + gate * branch((1 + scale) * normed + shift)
+
+    return correct
+
+
+_KINDS = ("shift b", "scale c", "gate g")
+
+
+def _mixed_up(order):
+    """A block that takes the three numbers of each branch for others."""
+    places = [order.index(place) for place in range(3)]
+    return _block(order=(*places, *(3 + place for place in places)))
+
+
+def _mixes(width):
+    """Stand-ins for attention and the small network: one mixes tokens and features, the other features alone."""
+    first, second = torch.randn(width, width), torch.randn(width, width)
+    return [lambda x: torch.tanh((x + x.roll(1, 1)) @ first / 2), lambda x: F.gelu(x @ second)]
+
+
+def _block_case(batch, tokens, width, zero=False, spread=2.0):
+    weight, bias = torch.randn(6 * width, width) / math.sqrt(width), torch.randn(6 * width)
+    if zero:
+        weight, bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    h = spread * (torch.randn(batch, tokens, width) + 0.5)
+    return [h, torch.randn(batch, width), weight, bias, *_mixes(width)]
+
+
+adaln_block = Grader(
+    "adaln_block",
+    _adaln_block,
+    {
+        "three pictures of three tokens": lambda: _block_case(3, 3, 6),
+        "two pictures of five tokens": lambda: _block_case(2, 5, 4),
+        "a new block, whose weights are zero": lambda: _block_case(2, 4, 8, zero=True),
+        "one token": lambda: _block_case(1, 1, 10),
+        "tokens that are nearly constant": lambda: _block_case(2, 3, 8, spread=0.003),
+    },
+    {
+        "The 1 before the scale is missing: with a scale of zero, nothing would reach the branch (6.4).": _block(
+            _no_one
         ),
-        "The diffusion's part is the difference of two shares; the share of pictures that were never coded has no "
-        "place in its error.": _blame_changed(
-            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(coded, n) + _se2(made, m))
+        "The 1 before the scale is missing in the second branch.": _block(second=_no_one),
+        "The 1 before the scale is missing in the first branch.": _block(_no_one, second=_correct),
+        **{
+            "Each branch has its three in the order shift b, scale c, gate g. Here they are taken for "
+            + ", ".join(_KINDS[kind] for kind in order)
+            + ".": _mixed_up(order)
+            for order in permutations(range(3))
+            if order != (0, 1, 2)
+        },
+        "The shift is scaled as well. In (6.4) it comes after the scale.": _block(
+            lambda h, b, c, g, f: h + g * f((1 + c) * (_norm(h) + b))
         ),
-        "The diffusion is blamed for the quantizer's losses, in its part and in its error: compare drawings with real "
-        "pictures *after* the VQ-VAE.": _blame_changed(
-            diffusion=lambda raw, coded, made, n, m: raw - made,
-            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(made, m)),
+        "The six are sorted by kind. They come branch by branch: shift, scale and gate of the first, then of the "
+        "second.": _block(order=(0, 2, 4, 1, 3, 5)),
+        "The gate stands before the branch. It decides how much of the branch's *output* is let through.": _block(
+            lambda h, b, c, g, f: h + f(g * ((1 + c) * _norm(h) + b))
         ),
-        "One of the two shares in this error is that of the real pictures before the VQ-VAE. Which two does the "
-        "diffusion's part compare?": _blame_changed(
-            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(made, m))
+        "The gates are missing: both branches come in whole.": _block(
+            lambda h, b, c, g, f: h + f((1 + c) * _norm(h) + b)
         ),
-        "In (6.2), n is the number of real pictures for both shares here. The drawings have a number of their own.": (
-            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n) + _se2(made, n)))
+        "The gates got a 1 as well. Then a new block would not hand on its tokens as they are.": _block(
+            lambda h, b, c, g, f: _correct(h, b, c, 1 + g, f)
         ),
-        "In (6.2), n is the number of drawings for both shares here. The coded pictures have a number of their own.": (
-            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, m) + _se2(made, m)))
+        "The 1 has come to the gate. In (6.4) it stands before the scale, and the gate has none.": _block(
+            lambda h, b, c, g, f: h + (1 + g) * f(c * _norm(h) + b)
         ),
-        "The number of pictures is missing in this error: (6.2) divides by n under the root.": _blame_changed(
-            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, 1) + _se2(made, 1))
+        "The tokens h themselves are missing from the sum: a branch is a correction to them.": _block(
+            lambda h, b, c, g, f: g * f((1 + c) * _norm(h) + b)
         ),
-        "This error divides by n - 1, as torch's std does; (6.2) divides by n.": _blame_changed(
-            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n - 1) + _se2(made, m - 1))
+        "The gate closes on the tokens h as well. It belongs to the branch alone.": _block(
+            lambda h, b, c, g, f: g * (h + f((1 + c) * _norm(h) + b))
         ),
-        "This error takes both shares for one, over all pictures together. By (6.2) each has an error of its own.": (
-            _blame_changed(
-                error=lambda raw, coded, made, n, m: math.sqrt(
-                    _se2((coded * n + made * m) / (n + m), 1) * (1 / n + 1 / m)
-                )
-            )
+        "What is added to is the normed h. The corrections go to h itself.": _block(
+            lambda h, b, c, g, f: _correct(h, b, c, g, f) - h + _norm(h)
         ),
-        "These are two standard errors; one is asked for.": _blame_changed(
-            error=lambda raw, coded, made, n, m: 2 * math.sqrt(_se2(coded, n) + _se2(made, m))
+        "The norm is missing before both branches.": _block(lambda h, b, c, g, f: h + g * f((1 + c) * h + b)),
+        "Each branch works on h as it is: norm, scale and shift are missing.": _block(
+            lambda h, b, c, g, f: h + g * f(h)
         ),
-        "The last root is missing: this is the square of the standard error.": (
-            _blame_changed(error=lambda raw, coded, made, n, m: _se2(coded, n) + _se2(made, m))
+        "The norm comes after the sum, and norms the tokens themselves. In (6.4) it stands inside the bracket, before "
+        "scale and shift.": _block(lambda h, b, c, g, f: _norm(h + g * f((1 + c) * h + b))),
+        "What is handed on is normed once more. In (6.4) the corrections go to h as it is.": _block(
+            lambda h, b, c, g, f: _norm(_correct(h, b, c, g, f))
         ),
-        "(6.2) holds for a share, not for a difference of two shares: take it for each and add the squares.": (
-            _blame_changed(
-                error=lambda raw, coded, made, n, m: math.sqrt(max(0, (coded - made) * (1 - coded + made)) / m)
-            )
+        "The norm runs along the tokens. Each token is normed alone, over its features.": _block(
+            _norm_by_hand(lambda variance: (variance + 1e-6).sqrt(), axis=1)
         ),
-        "These are numbers of pictures. As many may be drawn as you like, so compare shares.": _blame_counts,
+        "The norm divides by the variance. To bring it to 1, it takes the root of the variance.": _block(
+            _norm_by_hand(lambda variance: variance + 1e-6)
+        ),
+        "The ε of this norm is 1e-5, as in PyTorch unless something else is said. Here it is 1e-6.": _block(
+            _norm_by_hand(lambda variance: (variance + 1e-5).sqrt())
+        ),
+        "The norm has no ε, or nearly none. Here it is 1e-6.": _block(_norm_by_hand(lambda variance: variance.sqrt())),
+        "The norm comes after scale and shift and undoes the better part of them.": _block(_norm_late),
+        "The norm runs over all tokens of a picture. Each token is normed alone, over its features.": _block(_norm_all),
+        "The variance is a mean of squares; this divides by one less than the width.": _block(_norm_unbiased),
+        "The norm before the second branch is missing.": _block(
+            second=lambda h, b, c, g, f: h + g * f((1 + c) * h + b)
+        ),
+        "The second correction is added to the tokens from before the first, so the first is lost. In (6.4) the h that "
+        "the first has made stands in both places.": _first_lost,
+        "The second branch works on the tokens from before the first. In (6.4) it gets the corrected ones.": (
+            _side_by_side
+        ),
+        "Both branches use the first shift, scale and gate. The second has its own.": _block(order=(0, 1, 2, 0, 1, 2)),
+        "Each branch got the modulation of the other one: the first three belong to attention.": _block(
+            order=(3, 4, 5, 0, 1, 2)
+        ),
+        "The SiLU is missing before the linear map.": _block(
+            six=lambda condition, weight, bias: F.linear(condition, weight, bias)[:, None].chunk(6, -1)
+        ),
+        "The bias of the linear map is missing.": _block(
+            six=lambda condition, weight, bias: F.linear(F.silu(condition), weight)[:, None].chunk(6, -1)
+        ),
+        "This takes the sigmoid of the condition. A SiLU is x times its sigmoid.": _block(
+            six=lambda condition, weight, bias: F.linear(condition.sigmoid(), weight, bias)[:, None].chunk(6, -1)
+        ),
+        "The six are dealt out number by number. Each is one block of `width` numbers in a row.": _block(
+            six=_six_in_turn
+        ),
+        "The six hold numbers of several pictures, mixed up. Cut the features in six, and leave the batch whole.": (
+            _block(six=_six_across_pictures)
+        ),
+        "The SiLU comes after the linear map. It works on the condition, before the map.": _block(six=_silu_late),
+        "The condition of picture 1 went to token 1, that of picture 2 to token 2. All tokens of a picture share one "
+        "condition: an axis for the tokens is missing.": _block(
+            six=lambda condition, weight, bias: F.linear(F.silu(condition), weight, bias).chunk(6, -1)
+        ),
+        "The small network came before attention.": (
+            lambda h, condition, weight, bias, attend, think: _adaln_block(h, condition, weight, bias, think, attend)
+        ),
+        "The second branch is missing.": _block(second=lambda h, *others: h),
     },
 )
 
-# ---------------------------------------------------------------- guidance_sweep
+# ---------------------------------------------------------------- frechet
 
 
-def _sweep_with(share, spread):
-    """A sweep with these two measurements of pictures, what was read, and what was asked for."""
-
-    def sweep(draw, read, labels, scales):
-        drawn = [draw(labels, scale) for scale in scales]
-        return [share(x, read(x), labels) for x in drawn], [spread(x, read(x), labels) for x in drawn]
-
-    return sweep
+def _root_of_sum(mean_x, cov_x, mean_y, cov_y):
+    return (torch.linalg.eigvals(cov_x @ cov_y).sum().real).sqrt()
 
 
-def _right(pictures, read, labels):
-    return (read == labels).float().mean()
+def _trace_of_root(mean_x, cov_x, mean_y, cov_y):
+    return torch.linalg.eigvals(cov_x @ cov_y).real.clamp(min=0).sqrt().sum()
 
 
-def _within(measure):
-    """The mean over the labels of what is measured among the pictures of each."""
-
-    def spread(pictures, read, labels):
-        return torch.stack([measure(pictures[labels == label]) for label in labels.unique()]).mean()
-
-    return spread
+def _root(cov):
+    values, vectors = torch.linalg.eigh(cov)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T
 
 
-_spread = _within(lambda x: x.std(0).mean())
-_sweep = _sweep_with(_right, _spread)
+def _gap(mean_x, cov_x, mean_y, cov_y):
+    return (mean_x - mean_y).square().sum()
 
 
-def _sweep_shifted(by):
-    return lambda draw, read, labels, scales: _sweep(draw, read, labels, [scale + by for scale in scales])
+def _distance(shared=_trace_of_root, gap=_gap, weight=2):
+    def mistaken(mean_x, cov_x, mean_y, cov_y):
+        given = mean_x, cov_x, mean_y, cov_y
+        return gap(*given) + cov_x.trace() + cov_y.trace() - weight * shared(*given)
+
+    return mistaken
 
 
-def _sweep_at_first_scale(draw, read, labels, scales):
-    return _sweep(draw, read, labels, [scales[0]] * len(scales))
+def _frechet(mean_x, cov_x, mean_y, cov_y):
+    return _distance()(mean_x, cov_x, mean_y, cov_y)
 
 
-def _spread_by_reading(pictures, read, labels):
-    groups = [pictures[read == label] for label in read.unique()]
-    return torch.stack([x.std(0).mean() for x in groups if len(x) > 1]).mean()
+def _product_of(values):
+    """The shared part from the eigenvalues (or the like) of each covariance alone."""
+    return lambda mean_x, cov_x, mean_y, cov_y: values(cov_x, cov_y).clamp(min=0).sqrt().sum()
 
 
-def _spread_of_hits(pictures, read, labels):
-    return _spread(pictures[read == labels], None, labels[read == labels])
+def _real_number(answer, *arguments):
+    number = answer(*arguments)
+    if torch.as_tensor(number).is_complex():
+        raise AnswerError(
+            "✗ frechet: a complex number came. The eigenvalues are real, but for rounding: take their `.real`."
+        )
+    return number
 
 
-def _share_by_label(pictures, read, labels):
-    return torch.stack([(read[labels == label] == label).float().mean() for label in labels.unique()]).mean()
+def _covariance(dim, rank=None):
+    """A covariance whose features go together; of full rank, if nothing else is said."""
+    x = torch.randn(dim, rank or 3 * dim, dtype=torch.float64)
+    return x @ x.T / (rank or 3 * dim)
 
 
-def _as_tensor(part):
-    """Numbers in a list or a tensor as one tensor; anything else as it is."""
-    try:
-        return torch.stack([torch.as_tensor(x, dtype=torch.float) for x in part])
-    except (TypeError, ValueError, RuntimeError):
-        return part
+def _going_together(dim):
+    """A covariance that is nowhere negative, so that the root of each entry is a number, too."""
+    x = torch.rand(dim, 3 * dim, dtype=torch.float64) * torch.linspace(0.5, 3, dim, dtype=torch.float64)[:, None]
+    return x @ x.T / (3 * dim)
 
 
-def _as_tensors(answer, *arguments):
-    """Call an answer; whether its numbers stand in lists or in tensors makes no difference."""
-    output = answer(*arguments)
-    return [_as_tensor(part) for part in output] if isinstance(output, list | tuple) else output
+def _mean(dim):
+    return torch.randn(dim, dtype=torch.float64)
 
 
-def _artist(labels, scales, shape):
-    """Drawings that vary less, and are read better, the higher the scale; the same noise each time."""
-    classes = int(labels.max()) + 1
-    clean = torch.rand(classes, *shape)
-    noise = torch.randn(len(labels), *shape) * torch.linspace(0.5, 1.5, shape[-1])
-
-    def draw(labels, scale):
-        return clean[labels] + noise * 1.2 * math.exp(-scale / 3)
-
-    def read(pictures):
-        return torch.cdist(pictures.flatten(1), clean.flatten(1)).argmin(1)
-
-    return [draw, read, labels, scales]
+def _diagonal(*variances):
+    return torch.diag(torch.tensor(variances, dtype=torch.float64))
 
 
-guidance_sweep = Grader(
-    "guidance_sweep",
-    _sweep,
+def _equal_spread(dim):
+    cov = _covariance(dim)
+    return [_mean(dim), cov, _mean(dim), cov.clone()]
+
+
+frechet = Grader(
+    "frechet",
+    _frechet,
     {
-        "four labels, three scales": lambda: _artist(torch.arange(24) % 4, [0.0, 1.0, 4.0], (1, 5, 5)),
-        "pictures in colour, labels in any order": lambda: _artist(
-            torch.tensor([2, 0, 1, 1, 2, 0, 0, 2, 2, 2, 1, 0, 0, 0]), [1.0, 2.0], (3, 4, 6)
-        ),
-        "one scale, labels that leave out some numbers": lambda: _artist(
-            torch.tensor([6, 1, 1, 6, 6, 3, 3, 1, 3, 6, 6]), [2.5], (1, 3, 4)
-        ),
+        "three features": lambda: [_mean(3), _going_together(3), _mean(3), 4 * _going_together(3)],
+        "independent features": lambda: [_mean(2), _diagonal(4.0, 9.0), _mean(2), _diagonal(1.0, 0.25)],
+        "one feature": lambda: [_mean(1), _diagonal(4.0), _mean(1), _diagonal(0.49)],
+        "only the means differ": lambda: _equal_spread(5),
+        "pixels that never change (eigenvalues of zero)": lambda: [
+            _mean(6),
+            _covariance(6, rank=4),
+            _mean(6),
+            _covariance(6, rank=3),
+        ],
+        "an eigenvalue a hair below zero": lambda: [
+            _mean(4),
+            _diagonal(2.0, -1e-12, 0.5, 1.0),
+            _mean(4),
+            _diagonal(3.0, 1.5, 0.0, 0.25),
+        ],
     },
     {
-        "This spread is that of all drawings together, so what tells one label from another counts as variety. "
-        "Measure among the drawings of each label.": _sweep_with(_right, lambda x, read, labels: x.std(0).mean()),
-        "This takes drawings and pixels of a label as one heap, so a picture's own light and dark count as variety. "
-        "Take the deviation of each pixel over the drawings, and then the mean over the pixels.": _sweep_with(
-            _right, _within(lambda x: x.std())
+        "The root of a number below zero is nan. Rounding leaves some zeros a hair below zero: let nothing below zero "
+        "come to the root.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.eigvals(cov_x @ cov_y).real.sqrt().sum()
         ),
-        "This is the deviation among the pixels of one picture: its contrast, not the variety of the drawings.": (
-            _sweep_with(_right, lambda x, read, labels: x.flatten(1).std(1).mean())
+        "The trace of the root counts twice in (6.6): for two equal sets the bracket must vanish.": _distance(weight=1),
+        "The shared part is added. What two sets share brings them nearer: it is taken off.": _distance(weight=-2),
+        "The root is missing around the product of the covariances.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: (cov_x @ cov_y).trace()
         ),
-        "These are variances; the spread is a standard deviation.": _sweep_with(
-            _right, _within(lambda x: x.var(0).mean())
+        "This takes the root of each entry. The root of a matrix, multiplied by itself, gives the matrix.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: (cov_x @ cov_y).sqrt().diagonal().sum()
         ),
-        "The root comes too late: take the deviation of each pixel, and then their mean.": _sweep_with(
-            _right, _within(lambda x: x.var(0).mean().sqrt())
+        "This is the root of a trace; (6.6) has the trace of a root: take the roots first, then add.": _distance(
+            _root_of_sum
         ),
-        "This is the deviation of the mean drawings of the labels: how the labels differ. How the drawings of one "
-        "label differ is asked for.": _sweep_with(
-            _right,
-            lambda x, read, labels: (
-                torch.stack([x[labels == label].mean(0) for label in labels.unique()]).std(0).mean()
-            ),
+        "This sees the variances alone. It is right only for features that are independent of each other.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: (cov_x.diagonal() * cov_y.diagonal()).sqrt().sum()
         ),
-        "This is a sum over the pixels; take the mean, so that nothing changes with the size of the pictures.": (
-            _sweep_with(_right, _within(lambda x: x.std(0).sum()))
+        "The covariances are multiplied entry by entry; (6.6) has the matrix product.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.eigvals(cov_x * cov_y).real.clamp(min=0).sqrt().sum()
         ),
-        "This is a sum over the labels; take their mean.": _sweep_with(
-            _right, lambda x, read, labels: _spread(x, read, labels) * len(labels.unique())
+        "Each covariance got a root of its own. The product of roots is the root of the product only where the order "
+        "of the two does not matter.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: (_root(cov_x) @ _root(cov_y)).trace()
         ),
-        "This deviation divides by the number of drawings. torch's std as it is divides by one less.": _sweep_with(
-            _right, _within(lambda x: x.std(0, correction=0).mean())
+        "eigvalsh is made for symmetric matrices and reads only half of this one. A product of two symmetric "
+        "matrices is not symmetric.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.eigvalsh(cov_x @ cov_y).clamp(min=0).sqrt().sum()
         ),
-        "A label with more drawings weighs more here. Each label counts once.": _sweep_with(
-            _right,
-            lambda x, read, labels: torch.stack([x[labels == label].std(0).mean() for label in labels]).mean(),
+        "The root of a number below zero is nan. eigvalsh reads only half of a matrix; a product of two symmetric "
+        "matrices is not symmetric, so this gives other numbers than its eigenvalues.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.eigvalsh(cov_x @ cov_y).sqrt().sum()
         ),
-        "This is how the mean brightness of the drawings varies. Take the deviation of each pixel first, and the mean "
-        "over the pixels last.": _sweep_with(_right, _within(lambda x: x.flatten(1).mean(1).std())),
-        "The drawings are grouped by what was read in them; group them by what was asked for.": (
-            _sweep_with(_right, _spread_by_reading)
+        "The eigenvalues of the two are multiplied in pairs, by size. Those of a product are others, unless both have "
+        "the same eigenvectors.": _distance(
+            _product_of(lambda cov_x, cov_y: torch.linalg.eigvalsh(cov_x) * torch.linalg.eigvalsh(cov_y))
         ),
-        "Only drawings that are read right count here. All drawings of a label take part in its spread.": (
-            _sweep_with(_right, _spread_of_hits)
+        "This multiplies the traces of two roots; (6.6) has the trace of one root, that of the product.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: _root(cov_x).trace() * _root(cov_y).trace()
         ),
-        "nan is what std makes of fewer than two numbers. Is there a label that nobody asked for, or does the "
-        "deviation run along another axis than that of the drawings?": (
-            _sweep_with(_right, lambda x, read, labels: torch.tensor(torch.nan))
+        "These are singular values. The product is not symmetric, so its eigenvalues are others.": _distance(
+            lambda mean_x, cov_x, mean_y, cov_y: torch.linalg.svdvals(cov_x @ cov_y).sqrt().sum()
         ),
-        "These shares are means over the labels. Each picture counts once, so labels with more drawings weigh more.": (
-            _sweep_with(_share_by_label, _spread)
+        "The gap of the means is not squared.": _distance(
+            gap=lambda mean_x, cov_x, mean_y, cov_y: (mean_x - mean_y).norm()
         ),
-        "These are percents; a share lies between 0 and 1.": (
-            _sweep_with(lambda x, read, labels: 100 * _right(x, read, labels), _spread)
+        "The squared gaps are averaged; a squared length is their sum.": _distance(
+            gap=lambda mean_x, cov_x, mean_y, cov_y: (mean_x - mean_y).square().mean()
         ),
-        "These are pairs, one for each scale. Two lists are asked for: all shares, and all spreads.": (
-            lambda draw, read, labels, scales: list(zip(*_sweep(draw, read, labels, scales), strict=True))
+        "The gaps of the means are added and then squared; a squared length is the sum of squares.": _distance(
+            gap=lambda mean_x, cov_x, mean_y, cov_y: (mean_x - mean_y).sum().square()
         ),
-        "These are the shares read wrong.": _sweep_with(lambda x, read, labels: 1 - _right(x, read, labels), _spread),
-        "These are numbers of pictures; divide by how many were drawn.": (
-            _sweep_with(lambda x, read, labels: (read == labels).sum(), _spread)
+        "The covariances are added up entry by entry. A trace takes the diagonal alone.": (
+            lambda mean_x, cov_x, mean_y, cov_y: (
+                _gap(mean_x, cov_x, mean_y, cov_y)
+                + (cov_x + cov_y).sum()
+                - 2 * _trace_of_root(mean_x, cov_x, mean_y, cov_y)
+            )
         ),
-        "The order is: first the shares, then the spreads.": (
-            lambda draw, read, labels, scales: _sweep(draw, read, labels, scales)[::-1]
+        "The gap of the means is missing.": _distance(gap=lambda mean_x, cov_x, mean_y, cov_y: 0),
+        "This is the root of the right number: (6.6) is the squared distance.": (
+            lambda mean_x, cov_x, mean_y, cov_y: _frechet(mean_x, cov_x, mean_y, cov_y).sqrt()
         ),
-        "The scale that is handed to draw is off by one. Here, too, 1 means no guidance.": _sweep_shifted(-1),
-        "The scale that is handed to draw is one too high. Here, too, 1 means no guidance.": _sweep_shifted(1),
-        "All pictures are drawn with the first scale.": _sweep_at_first_scale,
     },
-    use=_as_tensors,
+    use=_real_number,
+)
+
+# ---------------------------------------------------------------- frechet_floor
+
+
+def _mean_of(distances):
+    return sum(distances) / len(distances)
+
+
+def _floor(draw, combine=_mean_of, distance=metrics.frechet_distance):
+    """A measurement that draws its two sets with `draw(features, size, generator)`."""
+
+    def measure(features, size, repeats, generator):
+        return combine([distance(*draw(features, size, generator)) for _ in range(repeats)])
+
+    return measure
+
+
+def _disjoint(features, size, generator):
+    order = torch.randperm(len(features), generator=generator)
+    return features[order[:size]], features[order[size : 2 * size]]
+
+
+def _overlapping(features, size, generator):
+    return [features[torch.randperm(len(features), generator=generator)[:size]] for _ in range(2)]
+
+
+def _replaced(features, size, generator):
+    return features[torch.randint(len(features), (2, size), generator=generator)]
+
+
+def _from_both_ends(features, size, generator):
+    order = torch.randperm(len(features), generator=generator)
+    return features[order[:size]], features[order[-size:]]
+
+
+def _half_as_many(features, size, generator):
+    return _disjoint(features, size // 2, generator)
+
+
+def _against_all(features, size, generator):
+    return _disjoint(features, size, generator)[0], features
+
+
+def _against_rest(features, size, generator):
+    order = torch.randperm(len(features), generator=generator)
+    return features[order[:size]], features[order[size:]]
+
+
+def _frechet_floor(features, size, repeats, generator):
+    return _floor(_disjoint)(features, size, repeats, generator)
+
+
+def _floor_drawn_once(features, size, repeats, generator):
+    return _frechet_floor(features, size, 1, generator)
+
+
+def _floor_with_seeds(features, size, repeats, generator):
+    seeds = (torch.Generator().manual_seed(seed) for seed in range(repeats))
+    return _mean_of([metrics.frechet_distance(*_disjoint(features, size, seed)) for seed in seeds])
+
+
+def _floor_shuffled_on(features, size, repeats, generator):
+    distances = []
+    for _ in range(repeats):
+        features = features[torch.randperm(len(features), generator=generator)]
+        distances.append(metrics.frechet_distance(features[:size], features[size : 2 * size]))
+    return _mean_of(distances)
+
+
+def _distance_of_sets(x, y):
+    """(6.6) with covariances that divide by the number of pictures."""
+    (x, mean_x), (y, mean_y) = ((z.T.double().cov(correction=0), z.double().mean(0)) for z in (x, y))
+    return _frechet(mean_x, x, mean_y, y).item()
+
+
+def _floor_case(count, dim, size, repeats):
+    return [torch.randn(count, dim) @ torch.randn(dim, dim), size, repeats, torch.Generator().manual_seed(32)]
+
+
+frechet_floor = Grader(
+    "frechet_floor",
+    _frechet_floor,
+    {
+        "two sets of 12 out of 40, five times": lambda: _floor_case(40, 3, 12, 5),
+        "all that there are": lambda: _floor_case(50, 2, 25, 3),
+        "fewer pictures than features, once": lambda: _floor_case(30, 6, 5, 1),
+    },
+    {
+        "The second set is drawn afresh, so the two share pictures. Shared pictures make the floor too low.": _floor(
+            _overlapping
+        ),
+        "The pictures are drawn with replacement, so some come twice. An order of all pictures has each once.": (
+            _floor(_replaced)
+        ),
+        "Both sets are the same pictures, so their distance is zero.": _floor(
+            lambda features, size, generator: [_disjoint(features, size, generator)[0]] * 2
+        ),
+        "The second set comes from the end of the order. The text takes the `size` pictures that follow the first set; "
+        "from the end is as fair, but the numbers are others.": _floor(_from_both_ends),
+        "Each order was applied to what the one before had shuffled. That is as fair, but the numbers are others: the "
+        "text applies each order to the pictures as handed in.": _floor_shuffled_on,
+        "`size` is not used: the pictures were only cut in two.": _floor(
+            lambda features, size, generator: features[torch.randperm(len(features), generator=generator)].chunk(2)
+        ),
+        "Only the first 2 · size pictures are drawn from. Draw an order of all.": _floor(
+            lambda features, size, generator: _disjoint(features[: 2 * size], size, generator)
+        ),
+        "The order is drawn without the generator that was handed in, so the result cannot be repeated.": _floor(
+            lambda features, size, generator: _disjoint(features, size, None)
+        ),
+        "Each repetition has a generator of its own, with the seeds 0, 1, 2 and so on. Use the one that was handed in; "
+        "it moves on by itself.": _floor_with_seeds,
+        "Nothing is drawn: these are always the first pictures, however often it is repeated.": _floor(
+            lambda features, size, generator: (features[:size], features[size : 2 * size])
+        ),
+        "Each set has half of `size` pictures. `size` is what one set holds.": _floor(_half_as_many),
+        "The second set holds all pictures, also those of the first.": _floor(_against_all),
+        "The second set holds all the rest. Both sets have `size` pictures, since the distance depends on that.": (
+            _floor(_against_rest)
+        ),
+        "This is what a single pair of sets gives, the first. Each repetition draws an order of its own, and the mean "
+        "is asked for.": _floor_drawn_once,
+        "This is the first distance, divided by the number of repetitions. Is the `return` inside the loop?": _floor(
+            _disjoint, lambda distances: distances[0] / len(distances)
+        ),
+        "This is the last distance, divided by the number of repetitions. Does the sum begin anew each time?": _floor(
+            _disjoint, lambda distances: distances[-1] / len(distances)
+        ),
+        "This is the mean of 10 repetitions. Their number is the argument `repeats`.": (
+            lambda features, size, repeats, generator: _frechet_floor(features, size, 10, generator)
+        ),
+        "The sum is divided by 10. The number of repetitions is the argument `repeats`.": _floor(
+            _disjoint, lambda distances: sum(distances) / 10
+        ),
+        "These distances are added; their mean is asked for.": _floor(_disjoint, sum),
+        "This is the last distance alone; the mean over the repetitions is asked for.": _floor(
+            _disjoint, lambda distances: distances[-1]
+        ),
+        "These are all distances; their mean is asked for.": _floor(_disjoint, list),
+        "This is the smallest distance; the mean over the repetitions is asked for.": _floor(_disjoint, min),
+        "This is the largest distance; the mean over the repetitions is asked for.": _floor(_disjoint, max),
+        "This is the median; the mean over the repetitions is asked for.": _floor(
+            _disjoint, lambda distances: sorted(distances)[len(distances) // 2]
+        ),
+        "Roots were taken before the mean. (6.6) is d², and its mean is asked for.": _floor(
+            _disjoint, lambda distances: _mean_of([math.sqrt(distance) for distance in distances])
+        ),
+        "The root was taken of the mean. (6.6) is d², and its mean is asked for.": _floor(
+            _disjoint, lambda distances: math.sqrt(_mean_of(distances))
+        ),
+        "These covariances divide by the number of pictures; those of `frechet_distance` by one less.": _floor(
+            _disjoint, distance=_distance_of_sets
+        ),
+    },
+    given={"frechet_distance"},
+    tolerance=1e-3,
 )

@@ -1,1016 +1,957 @@
-"""Graders of chapter 07, masked diffusion."""
+"""Graders of chapter 07, latent diffusion."""
 
 import math
 
 import torch
-import torch.nn.functional as F
 
 from vqdit_lite.grade.grader import Grader
 
-# ---------------------------------------------------------------- hide
+# ---------------------------------------------------------------- standardise
 
 
-def _hide(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u < alpha_bar[:, None]), mask_id)
+def _used(codebook, counts):
+    share = (counts / counts.sum())[:, None]
+    mean = (share * codebook).sum(0)
+    return mean, (share * (codebook - mean).square()).sum(0)
 
 
-def _hide_frozen(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(u < alpha_bar[:, None], mask_id)
+def _standardise(e, codebook, counts):
+    mean, var = _used(codebook, counts)
+    return (e - mean) / var.sqrt()
 
 
-def _hide_the_known(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u >= alpha_bar[:, None]), mask_id)
+def _standardise_by_variance(e, codebook, counts):
+    mean, var = _used(codebook, counts)
+    return (e - mean) / var
 
 
-def _hide_other_end(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u > 1 - alpha_bar[:, None]), mask_id)
+def _standardise_all_features(e, codebook, counts):
+    share = (counts / counts.sum())[:, None]
+    mean = (share * codebook).sum(0).mean()
+    return (e - mean) / (share * (codebook - mean).square()).sum(0).mean().sqrt()
 
 
-def _hide_rows(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u[:, :1] < alpha_bar[:, None]), mask_id)
+def _standardise_without_centre(e, codebook, counts):
+    share = (counts / counts.sum())[:, None]
+    return (e - (share * codebook).sum(0)) / (share * codebook.square()).sum(0).sqrt()
 
 
-def _hide_columns(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u < alpha_bar[None]), mask_id)
+def _standardise_not_shifted(e, codebook, counts):
+    return e / _used(codebook, counts)[1].sqrt()
 
 
-def _hide_root(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u < alpha_bar.sqrt()[:, None]), mask_id)
+def _standardise_counts_as_they_are(e, codebook, counts):
+    weights = counts[:, None]
+    mean = (weights * codebook).sum(0)
+    return (e - mean) / (weights * (codebook - mean).square()).sum(0).sqrt()
 
 
-def _hide_exchanged(x0, alpha_bar, u, frozen, mask_id):
-    known = frozen | (u < alpha_bar[:, None])
-    return torch.full_like(x0, mask_id).where(known, x0)
+def _standardise_with_one_less(e, codebook, counts):
+    mean, var = _used(codebook, counts)
+    return (e - mean) / (var * counts.sum() / (counts.sum() - 1)).sqrt()
 
 
-def _hide_only_frozen(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(~frozen | (u < alpha_bar[:, None]), mask_id)
+def _standardise_with_mean_over_codes(e, codebook, counts):
+    share = (counts / counts.sum())[:, None]
+    mean = (share * codebook).mean(0)
+    return (e - mean) / (share * (codebook - mean).square()).mean(0).sqrt()
 
 
-def _hide_both_needed(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen & (u < alpha_bar[:, None]), mask_id)
+def _standardise_with_share_squared(e, codebook, counts):
+    mean, _ = _used(codebook, counts)
+    share = (counts / counts.sum())[:, None]
+    return (e - mean) / (share * (codebook - mean)).square().sum(0).sqrt()
 
 
-def _hide_either(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen ^ (u < alpha_bar[:, None]), mask_id)
+def _standardise_shift_last(e, codebook, counts):
+    mean, var = _used(codebook, counts)
+    return e / var.sqrt() - mean
 
 
-def _hide_all_frozen(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(~frozen & (u < alpha_bar[:, None]), mask_id)
+def _standardise_with_plain_distances(e, codebook, counts):
+    mean, _ = _used(codebook, counts)
+    return (e - mean) / (codebook - mean).square().mean(0).sqrt()
 
 
-def _hide_hidden_share(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u < 1 - alpha_bar[:, None]), mask_id)
+def _standardise_around_the_plain_mean(e, codebook, counts):
+    mean, share = codebook.mean(0), (counts / counts.sum())[:, None]
+    return (e - mean) / (share * (codebook - mean).square()).sum(0).sqrt()
 
 
-def _hide_first_row(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u < alpha_bar[0]), mask_id)
+def _standardise_back(e, codebook, counts):
+    mean, var = _used(codebook, counts)
+    return e * var.sqrt() + mean
 
 
-def _hide_own_numbers(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (torch.rand_like(u) < alpha_bar[:, None]), mask_id)
+def _coded(batch, tokens, dim, counts):
+    """Codes of pictures, a codebook with features of different spread, and counts that do not fit these pictures."""
+    codebook = torch.randn(len(counts), dim) * torch.linspace(1, 5, dim) + torch.linspace(-2, 5, dim)
+    ids = torch.randint(len(counts), (batch, tokens))
+    return [codebook[ids], codebook, torch.tensor(counts)]
 
 
-def _hide_at_most(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u <= alpha_bar[:, None]), mask_id)
-
-
-def _hide_own_mask(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u < alpha_bar[:, None]), x0.max() + 1)
-
-
-def _hide_zero(x0, alpha_bar, u, frozen, mask_id):
-    return x0.where(frozen | (u < alpha_bar[:, None]), 0)
-
-
-def _hiding(alpha_bar, tokens, values, frozen=0.3):
-    shape = len(alpha_bar), tokens
-    return [torch.randint(values, shape), torch.tensor(alpha_bar), torch.rand(shape), torch.rand(shape) < frozen]
-
-
-def _hiding_on_the_edge():
-    """Numbers u of which some are equal to ᾱ; binary fractions, so that all ways to compare agree."""
-    x0, alpha_bar, _, frozen = _hiding([0.0, 0.25, 0.75], 16, 12)
-    return [x0, alpha_bar, torch.randint(4, x0.shape) / 4, frozen, 12]
-
-
-hide = Grader(
-    "hide",
-    _hide,
+standardise = Grader(
+    "standardise",
+    _standardise,
     {
-        "as many rows as tokens": lambda: [*_hiding([0.9, 0.25, 0.5, 0.7, 0.3], 5, 9), 9],
-        "nothing is frozen": lambda: [*_hiding([0.6, 0.2], 30, 64, frozen=0), 64],
-        "one row": lambda: [*_hiding([0.4], 12, 3), 3],
-        "some u equal to ᾱ": _hiding_on_the_edge,
-        "a mask far above the ids": lambda: [*_hiding([0.3, 0.8, 0.6], 10, 5), 99],
-        "t = 0 and t = 1": lambda: [*_hiding([1.0, 0.0], 7, 20), 20],
+        "five codes, used unequally": lambda: _coded(3, 6, 4, [50.5, 3.6, 20.0, 1.4, 7.8]),
+        "codes that nobody uses": lambda: _coded(2, 9, 3, [0.0, 12.5, 0.0, 4.0, 30.25, 8.0, 0.0]),
+        "one picture of one token": lambda: _coded(1, 1, 5, [2.0, 5.0, 3.0, 1.0]),
+        "three codes, two features": lambda: _coded(4, 5, 2, [700.0, 20.0, 90.0]),
     },
     {
-        "Frozen tokens are hidden, too. They must stay, whatever their number u says.": _hide_frozen,
-        "Known and hidden are swapped: ᾱ is the share that is *known*, so a small u keeps its token.": _hide_the_known,
-        "The share is right, but these are not the tokens that were meant: a token is known where its own u lies below "
-        "ᾱ.": _hide_other_end,
-        "One number decides for a whole row. Each token is hidden on its own, by its own u.": _hide_rows,
-        "The shares ᾱ run along the tokens here. Each *row* has a time of its own: give ᾱ an axis for the tokens.": (
-            _hide_columns
+        "This divides by the variance. Divide by the standard deviation: only then is the variance of the result 1.": (
+            _standardise_by_variance
         ),
-        "This compares with √ᾱ. The root belongs to Gaussian noise; here ᾱ itself is the chance to be known.": (
-            _hide_root
+        "Each code counts once here, used or not. In (7.1) a code counts as often as it occurs.": (
+            lambda e, codebook, counts: (e - codebook.mean(0)) / codebook.std(0, correction=0)
         ),
-        "The mask stands where tokens are known, and the tokens where they are hidden: the two are exchanged.": (
-            _hide_exchanged
+        "Each code counts once here, used or not (and divides by K - 1). In (7.1) a code counts as often as it "
+        "occurs.": lambda e, codebook, counts: (e - codebook.mean(0)) / codebook.std(0),
+        "This takes the statistics of each picture alone. Then pictures lose what tells them apart, and nothing is "
+        "left with which to undo it after sampling.": (
+            lambda e, codebook, counts: (
+                (e - e.mean(1, keepdim=True)) / e.std(1, keepdim=True, correction=int(e.shape[1] > 1))
+            )
         ),
-        "Only the frozen tokens are hidden; they are the ones that stay.": _hide_only_frozen,
-        "A token must be frozen *and* have a small u to be known here. Each of the two is enough.": _hide_both_needed,
-        "Tokens that are frozen and have a small u, too, are hidden here. Two reasons to stay do not cancel.": (
-            _hide_either
+        "These are statistics of this one batch: the next would be scaled otherwise. Take those of the codebook.": (
+            lambda e, codebook, counts: (e - e.mean((0, 1))) / e.std((0, 1), correction=0)
         ),
-        "All frozen tokens are hidden. They are the ones that stay in any case.": _hide_all_frozen,
-        "This compares with 1 - ᾱ, the share that is *hidden*. A token is known where u lies below ᾱ.": (
-            _hide_hidden_share
+        "These are statistics of this one batch (by one less than its vectors): the next would be scaled otherwise. "
+        "Take those of the codebook.": (
+            lambda e, codebook, counts: (e - e.mean((0, 1))) / e.std((0, 1), correction=int(e.numel() > e.shape[-1]))
         ),
-        "All rows use the ᾱ of the first. Each row has its own.": _hide_first_row,
-        "These are random numbers of its own. The numbers that decide come in as u.": _hide_own_numbers,
-        "A token with a u equal to ᾱ is known here. It is known where u lies *below* ᾱ, so that at ᾱ = 0 all are "
-        "hidden.": _hide_at_most,
-        "The mask is one above the largest id of x0 here. Its id comes in as `mask_id`.": _hide_own_mask,
-        "Hidden tokens become 0, which is an id like any other. The mask has an id of its own: `mask_id`.": _hide_zero,
-    },
-)
-
-# ---------------------------------------------------------------- fill_chance
-
-fill_chance = Grader(
-    "fill_chance",
-    lambda now, then, rho: (then - (1 - rho) * now) / (1 - now),
-    {
-        "nothing is hidden again": lambda: [
-            torch.tensor([0.2, 0.5, 0.1]),
-            torch.tensor([0.6, 0.9, 0.3]),
-            torch.zeros(3),
-        ],
-        "a share is hidden again": lambda: [
-            torch.tensor([0.25, 0.5, 0.7, 0.05]),
-            torch.tensor([0.5, 0.6, 0.8, 0.35]),
-            torch.tensor([0.4, 0.7, 0.2, 1.0]),
-        ],
-        "from t = 1 to t = 0": lambda: [torch.tensor([0.0, 0.3]), torch.tensor([0.3, 1.0]), torch.zeros(2)],
-        "many steps": lambda: [torch.arange(20) / 20, torch.arange(1, 21) / 20, torch.arange(19, -1, -1) / 40],
-    },
-    {
-        "This is the share of *all* tokens that must come. Only the hidden ones can, so divide by their share.": (
-            lambda now, then, rho: then - (1 - rho) * now
+        "μ counts each code as often as it occurs, but σ counts each once.": (
+            lambda e, codebook, counts: (e - _used(codebook, counts)[0]) / codebook.std(0)
         ),
-        "This divides by the share hidden at the end of the step. The chance is one for tokens hidden at its start.": (
-            lambda now, then, rho: (then - (1 - rho) * now) / (1 - then)
+        "μ counts each code as often as it occurs, but σ counts each once (and divides by K).": (
+            lambda e, codebook, counts: (e - _used(codebook, counts)[0]) / codebook.std(0, correction=0)
         ),
-        "This divides by the share that is *known* in the end. Only hidden tokens can be filled in, so divide by the "
-        "share hidden now.": lambda now, then, rho: (then - (1 - rho) * now) / then,
-        "This is the chance to *stay* hidden; one minus it is asked for.": (
-            lambda now, then, rho: (1 - then - rho * now) / (1 - now)
+        "μ counts each code as often as it occurs, but the squared distances from it count each once.": (
+            _standardise_with_plain_distances
         ),
-        "The sign is wrong: t' is earlier, so ᾱ(t') is the larger of the two.": (
-            lambda now, then, rho: ((1 - rho) * now - then) / (1 - now)
+        "σ counts each code as often as it occurs, but μ counts each once.": _standardise_around_the_plain_mean,
+        "The counts are cut to whole numbers here. Weigh with them as they are: only their proportions matter.": (
+            lambda e, codebook, counts: _standardise(e, codebook, counts.floor())
         ),
-        "ρ is missing: what is hidden again must be made up for.": lambda now, then, rho: (then - now) / (1 - now),
-        "ρ and 1 - ρ are exchanged: a share ρ of the known tokens goes, and the rest of them stay.": (
-            lambda now, then, rho: (then - rho * now) / (1 - now)
+        "The counts are rounded to whole numbers here. Weigh with them as they are: only their proportions matter.": (
+            lambda e, codebook, counts: _standardise(e, codebook, counts.round())
         ),
-        "This divides by what is hidden after ρ has done its work. Only tokens that were hidden when the step began "
-        "can be filled in by it.": lambda now, then, rho: (then - (1 - rho) * now) / (1 - (1 - rho) * now),
-        "This divides by the share that is known now. Only hidden tokens can be filled in, so divide by theirs.": (
-            lambda now, then, rho: (then - (1 - rho) * now) / now
+        "Shares sum to 1 already, so share times code is summed over the codes. Here it is divided by K as well.": (
+            _standardise_with_mean_over_codes
         ),
-        "1 - ρ stands on ᾱ(t'). It belongs to ᾱ(t): the tokens known *now* are hidden again.": (
-            lambda now, then, rho: ((1 - rho) * then - now) / (1 - now)
+        "The shares are squared together with the distances. They weigh the squares, so they stay outside.": (
+            _standardise_with_share_squared
         ),
-        "ρ is a share of the *known* tokens, so it must be multiplied by how many are known now.": (
-            lambda now, then, rho: (then - now + rho) / (1 - now)
+        "Shift first, then scale: here μ is taken off after the division.": _standardise_shift_last,
+        "This is one mean and one deviation for all numbers. Each feature has its own, so μ and σ are (D,).": (
+            _standardise_all_features
         ),
-        "What is hidden again is taken off. It must be added: to end at ᾱ(t'), more has to be filled in.": (
-            lambda now, then, rho: (then - (1 + rho) * now) / (1 - now)
+        "This is one mean and one deviation for all numbers. Each feature has its own, and a code counts as often as "
+        "it occurs.": lambda e, codebook, counts: (e - codebook.mean()) / codebook.std(),
+        "The deviation is that of the codes from their mean: take μ off before you square.": (
+            _standardise_without_centre
         ),
-        "ρ is added to the chance as it is. It is a share of the known tokens, and the chance is one of the hidden.": (
-            lambda now, then, rho: (then - now) / (1 - now) + rho
+        "The codes are scaled, but not shifted: the mean of the result must be 0.": _standardise_not_shifted,
+        "Counts weigh as they are here. Divide them by their total first: shares sum to 1.": (
+            _standardise_counts_as_they_are
         ),
-        "The chance is made smaller by the factor 1 - ρ. What is hidden again has to be made up for, so it grows.": (
-            lambda now, then, rho: (1 - rho) * (then - now) / (1 - now)
+        "The variance is the mean of the squared distances, weighted by shares that sum to 1. Nothing is taken off the "
+        "total: counts are running numbers, of which only the proportions matter.": _standardise_with_one_less,
+        "This scales each code by itself, over its features. Each feature is to be scaled by itself, over the codes.": (
+            lambda e, codebook, counts: torch.nn.functional.layer_norm(e, e.shape[-1:])
         ),
-        "ᾱ(t) and ᾱ(t') are exchanged: the step goes from `now` to `then`.": (
-            lambda now, then, rho: (now - (1 - rho) * then) / (1 - then)
-        ),
-        "Known and hidden are exchanged: `now` and `then` are shares of *known* tokens.": (
-            lambda now, then, rho: ((1 - then) - (1 - rho) * (1 - now)) / now
-        ),
-        "Only the second term is divided by the hidden share: a bracket is missing.": (
-            lambda now, then, rho: then - (1 - rho) * now / (1 - now)
-        ),
-        "ρ was made smaller first, as ρ is made from η in the chapter. Here ρ itself comes in.": (
-            lambda now, then, rho: (then - (1 - rho * ((1 - then) / now).clamp(max=1)) * now) / (1 - now)
-        ),
+        "This is the way back, from z to e.": _standardise_back,
+        "The codes are shifted, but not scaled.": lambda e, codebook, counts: e - _used(codebook, counts)[0],
     },
 )
 
-# ---------------------------------------------------------------- bits_per_character
+# ---------------------------------------------------------------- nearest_id
 
 
-def _bits(nats, lengths):
-    return (nats.sum() / lengths.sum() / math.log(2)).item()
+def _ids_near(x, codebook):
+    return torch.cdist(x.double(), codebook.double()).argmin(-1)
 
 
-bits_per_character = Grader(
-    "bits_per_character",
-    _bits,
+def _sampled(batch, tokens, dim, num_codes):
+    """Standardised codes with an error, their codebook, and mean and deviation of its features."""
+    mean, std = torch.linspace(1, -3, dim), torch.linspace(4, 0.2, dim)
+    codebook = torch.randn(num_codes, dim) * std + mean
+    ids = torch.randint(num_codes, (batch, tokens))
+    z = (codebook[ids] - mean) / std + 0.7 * torch.randn(batch, tokens, dim)
+    return [z, codebook, mean, std]
+
+
+nearest_id = Grader(
+    "nearest_id",
+    lambda z, codebook, mean, std: _ids_near(z * std + mean, codebook),
     {
-        "three texts": lambda: [torch.tensor([20.0, 35.0, 9.0]), torch.tensor([12, 47, 30])],
-        "one text": lambda: [torch.tensor([8 * math.log(2)]), torch.tensor([4])],
-        "many long texts": lambda: [400 * torch.rand(100) + 1, torch.randint(50, 600, (100,))],
-        "float64": lambda: [9 * torch.rand(7).double(), torch.randint(1, 20, (7,))],
+        "three pictures, 20 codes": lambda: _sampled(3, 30, 4, 20),
+        "more codes, two features": lambda: _sampled(2, 50, 2, 64),
+        "one picture of one token": lambda: _sampled(1, 1, 3, 7),
+        "one code only": lambda: _sampled(2, 5, 3, 1),
     },
     {
-        "These are nats. A bit is log 2 nats, so there are more bits than nats.": (
-            lambda nats, lengths: nats.sum() / lengths.sum()
+        "z is still standardised and the codes are not: undo (7.1) before you compare.": (
+            lambda z, codebook, mean, std: _ids_near(z, codebook)
         ),
-        "This multiplies by log 2. A bit is only 0.69 nats, so there must be more bits than nats: divide.": (
-            lambda nats, lengths: _bits(nats, lengths) * math.log(2) ** 2
+        "This compares in the standardised space, where all features weigh alike. The quantizer compares the codes "
+        "as they are, where a feature of wide spread weighs more. So undo (7.1) first.": (
+            lambda z, codebook, mean, std: _ids_near(z, (codebook - mean) / std)
         ),
-        "This is the mean of each text's own quotient, so that a character of a short text counts for more. Take all "
-        "nats over all characters.": lambda nats, lengths: (nats / lengths).mean() / math.log(2),
-        "These are the bits of each text. One number is asked for, over all texts.": (
-            lambda nats, lengths: nats / lengths / math.log(2)
+        "The scale is undone, but the shift is not: μ is missing.": (
+            lambda z, codebook, mean, std: _ids_near(z * std, codebook)
         ),
-        "Every text counts as if it were the longest. What fills it up is padding, and no character.": (
-            lambda nats, lengths: nats.mean() / lengths.max() / math.log(2)
+        "The shift is undone, but the scale is not: σ is missing.": (
+            lambda z, codebook, mean, std: _ids_near(z + mean, codebook)
         ),
-        "Sum and mean are mixed: either both of nats and lengths are summed, or of both the mean is taken.": (
-            lambda nats, lengths: nats.sum() / lengths.float().mean() / math.log(2)
+        "Undo in the reverse order. (7.1) shifts, then scales, so the way back scales, then shifts.": (
+            lambda z, codebook, mean, std: _ids_near((z + mean) * std, codebook)
         ),
-        "The mean of the nats is divided by the sum of the lengths. Take the sum of both, or the mean of both.": (
-            lambda nats, lengths: nats.mean() / lengths.sum() / math.log(2)
+        "This standardises once more. The way back turns (7.1) round.": (
+            lambda z, codebook, mean, std: _ids_near((z - mean) / std, codebook)
         ),
-        "These are characters per bit; it is the other way up.": lambda nats, lengths: 1 / _bits(nats, lengths),
-        "A long text costs hundreds of nats, and exp of that is more than a float can hold. To change the base of a "
-        "logarithm, divide by a constant.": lambda nats, lengths: nats.exp().log2().sum() / lengths.sum(),
-        "These are bits per text; they must be shared by its characters.": (
-            lambda nats, lengths: nats.mean() / math.log(2)
+        "The mean was taken off in (7.1), so the way back adds it.": (
+            lambda z, codebook, mean, std: _ids_near(z * std - mean, codebook)
         ),
-        "This takes a logarithm of nats, but nats are logarithms already. To change the base, divide by a constant.": (
-            lambda nats, lengths: nats.log2().sum() / lengths.sum()
+        "This divides by σ once more. (7.1) divided, so the way back multiplies.": (
+            lambda z, codebook, mean, std: _ids_near(z / std + mean, codebook)
         ),
-        "This is 2 to the number that is asked for: a perplexity.": lambda nats, lengths: 2 ** _bits(nats, lengths),
-        "This is the mean of each text's own quotient, and in nats. Take all nats over all characters, and make bits "
-        "of them.": lambda nats, lengths: (nats / lengths).mean(),
-        "These are the bits of all texts together; they must be shared by all characters.": (
-            lambda nats, lengths: nats.sum() / math.log(2)
+        "This multiplies by the variance; (7.1) divided by the standard deviation.": (
+            lambda z, codebook, mean, std: _ids_near(z * std.square() + mean, codebook)
         ),
-        "The sign is wrong: nats are costs, and above 0.": lambda nats, lengths: -_bits(nats, lengths),
-        "A bit is log 2 nats, and not 2 of them.": lambda nats, lengths: nats.sum() / lengths.sum() / 2,
-        "log 2 is rounded to 0.69 here, which is not enough digits.": (
-            lambda nats, lengths: nats.sum() / lengths.sum() / 0.69
+        "This multiplies by the root of σ. σ is a standard deviation already.": (
+            lambda z, codebook, mean, std: _ids_near(z * std.sqrt() + mean, codebook)
         ),
-        "log 2 is rounded to 0.693 here, which is not enough digits.": (
-            lambda nats, lengths: nats.sum() / lengths.sum() / 0.693
+        "These are the farthest codes: the smallest distance wins.": (
+            lambda z, codebook, mean, std: torch.cdist(z * std + mean, codebook).argmax(-1)
         ),
-        "This takes the logarithm of the quotient, but nats are logarithms already. To change the base, divide by a "
-        "constant.": lambda nats, lengths: (nats.sum() / lengths.sum()).log2(),
+        "These codes have the largest product with the vectors. A long code has large products without being near: "
+        "compare distances.": lambda z, codebook, mean, std: ((z * std + mean) @ codebook.T).argmax(-1),
+        "This compares directions only, as if all codes were equally long: compare distances.": (
+            lambda z, codebook, mean, std: torch.nn.functional.cosine_similarity(
+                (z * std + mean)[:, :, None], codebook, dim=-1
+            ).argmax(-1)
+        ),
+        "Ids are counted from 0; here the first code has the id 1.": (
+            lambda z, codebook, mean, std: _ids_near(z * std + mean, codebook) + 1
+        ),
+        "These are the distances to the nearest codes; the ids of these codes are asked for.": (
+            lambda z, codebook, mean, std: torch.cdist(z * std + mean, codebook).amin(-1)
+        ),
+        "These are the codes themselves; their ids are asked for.": (
+            lambda z, codebook, mean, std: codebook[_ids_near(z * std + mean, codebook)]
+        ),
+        "These are the vectors before they are snapped to codes; the ids of the codes are asked for.": (
+            lambda z, codebook, mean, std: z * std + mean
+        ),
+    },
+    given={"nearest_code"},
+)
+
+# ---------------------------------------------------------------- multiply_adds
+
+
+def _cost(tokens, depth, dim):
+    return depth * tokens * (12 * dim**2 + 2 * tokens * dim)
+
+
+def _tokens(height, width, group):
+    return (height // 4 // group) * (width // 4 // group)
+
+
+multiply_adds = Grader(
+    "multiply_adds",
+    lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), depth, dim),
+    {
+        "nine codes a token": lambda: [24, 36, 3, 5, 128],
+        "four codes a token": lambda: [48, 24, 2, 3, 64],
+        "a token for each code": lambda: [32, 64, 1, 6, 96],
+        "64 codes a token": lambda: [256, 128, 8, 12, 384],
+        "one token": lambda: [16, 16, 4, 2, 64],
+    },
+    {
+        "These tokens are groups of pixels. The encoder comes first: it makes one code of 4 × 4 pixels.": (
+            lambda height, width, group, depth, dim: _cost(height * width // group**2, depth, dim)
+        ),
+        "This gives each code a token of its own; group × group codes share one.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, width, 1), depth, dim)
+        ),
+        "A token joins group codes in height and group in width, so there are group² times fewer, not group times.": (
+            lambda height, width, group, depth, dim: _cost(height * width / 16 / group, depth, dim)
+        ),
+        "A code stands for 4 × 4 pixels: there are 16 times fewer codes than pixels, not 4 times.": (
+            lambda height, width, group, depth, dim: _cost(height * width / 4 / group**2, depth, dim)
+        ),
+        "This takes the picture for a square with its height as side; N is rows times columns.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, height, group), depth, dim)
+        ),
+        "This takes the picture for a square with its width as side; N is rows times columns.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(width, width, group), depth, dim)
+        ),
+        "These are rows plus columns; N is rows times columns.": (
+            lambda height, width, group, depth, dim: _cost(height // 4 // group + width // 4 // group, depth, dim)
+        ),
+        "This joins 2 × 2 codes whatever group says.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, width, 2), depth, dim)
+        ),
+        "Here a token covers 4 + group pixels a side. It covers group codes a side, and each of these 4 pixels.": (
+            lambda height, width, group, depth, dim: _cost((height // (4 + group)) * (width // (4 + group)), depth, dim)
+        ),
+        "The transformer keeps its width d, however many codes a token joins; here d grows with the group.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), depth, dim * group**2)
+        ),
+        "This counts the tokens along one side only; N is rows times columns.": (
+            lambda height, width, group, depth, dim: _cost(height // 4 // group, depth, dim)
+        ),
+        "This is the work of one token; all N of them have to pass.": (
+            lambda height, width, group, depth, dim: (
+                _cost(_tokens(height, width, group), depth, dim) / _tokens(height, width, group)
+            )
+        ),
+        "This is the work of one block; there are L.": (
+            lambda height, width, group, depth, dim: _cost(_tokens(height, width, group), 1, dim)
+        ),
+        "These are operations. One multiply-add is a multiplication and an addition, and counts once in (6.5).": (
+            lambda height, width, group, depth, dim: 2 * _cost(_tokens(height, width, group), depth, dim)
+        ),
+        "Attention's scores and mixing, 2 N d for each token, are missing: here only the linear maps count.": (
+            lambda height, width, group, depth, dim: depth * _tokens(height, width, group) * 12 * dim**2
+        ),
+        "Scores take N d for each token, and mixing takes N d again: only one of the two is here.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * (12 * dim**2 + _tokens(height, width, group) * dim)
+            )
+        ),
+        "The bracket of (6.5) is for one token, and 2 N d is what it does with all N. Here N stands in it once too "
+        "often.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * (12 * dim**2 + 2 * _tokens(height, width, group) ** 2 * dim)
+            )
+        ),
+        "N stands before the bracket once too often: the linear maps take 12 d² a token, however many there are.": (
+            lambda height, width, group, depth, dim: (
+                _tokens(height, width, group) * _cost(_tokens(height, width, group), depth, dim)
+            )
+        ),
+        "In 12 d², only d is squared.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * ((12 * dim) ** 2 + 2 * _tokens(height, width, group) * dim)
+            )
+        ),
+        "In 12 d², the square of d is missing.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * (12 * dim + 2 * _tokens(height, width, group) * dim)
+            )
+        ),
+        "The N in the bracket is missing: each token attends to all N.": (
+            lambda height, width, group, depth, dim: depth * _tokens(height, width, group) * (12 * dim**2 + 2 * dim)
+        ),
+        "L and N stand before the whole bracket of (6.5), not only before its first term.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * 12 * dim**2 + 2 * _tokens(height, width, group) * dim
+            )
+        ),
+        "L stands before both terms of (6.5): each block attends, too.": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * 12 * dim**2 + 2 * _tokens(height, width, group) ** 2 * dim
+            )
+        ),
+        "Joining codes must make fewer tokens, not more.": (
+            lambda height, width, group, depth, dim: _cost(height * width // 16 * group**2, depth, dim)
+        ),
+        "This counts attention's linear maps, but not those of the small network behind it: together they make "
+        "12 d².": (
+            lambda height, width, group, depth, dim: (
+                depth * _tokens(height, width, group) * (4 * dim**2 + 2 * _tokens(height, width, group) * dim)
+            )
+        ),
+        "This is the number of tokens N; put it into (6.5).": (
+            lambda height, width, group, depth, dim: _tokens(height, width, group)
+        ),
     },
 )
 
-# ---------------------------------------------------------------- masked_bound
+# ---------------------------------------------------------------- codes_of
 
 
-def _surprise(logits, x0):
-    return F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")  # (B, N)
+def _grid_of(tokens, grid):
+    """Tokens (B, N/4, 4 · D) as a grid of codes (B, D, rows, columns)."""
+    x = tokens.unflatten(2, (-1, 2, 2)).unflatten(1, grid)  # (B, rows, columns, D, 2, 2)
+    return x.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
-def _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id):
-    surprise = _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
-    return -slope / (1 - alpha_bar) * surprise
+def _codes_of(tokens, grid):
+    return _grid_of(tokens, grid).flatten(2).transpose(1, 2)
 
 
-def _bound_all(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return -slope / (1 - alpha_bar) * _surprise(logits, x0).sum(1)
+def _codes_one_after_the_other(tokens, grid):
+    return tokens.unflatten(2, (4, -1)).transpose(2, 3).flatten(2)  # as if a token held one whole code after another
 
 
-def _bound_known(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _bound_all(logits, x0, x_t, alpha_bar, slope, mask_id) - _masked_bound(
-        logits, x0, x_t, alpha_bar, slope, mask_id
+def _codes_without_neighbours(tokens, grid):
+    return tokens.unflatten(2, (-1, 4)).transpose(2, 3).flatten(1, 2)
+
+
+def _codes_turned(tokens, grid):
+    x = tokens.unflatten(2, (-1, 2, 2)).transpose(3, 4).flatten(2)
+    return _codes_of(x, grid)
+
+
+def _codes_place_before_token(tokens, grid):
+    x = tokens.unflatten(2, (-1, 2, 2)).unflatten(1, grid)
+    return x.permute(0, 4, 1, 5, 2, 3).flatten(1, 4)
+
+
+def _codes_column_by_column(tokens, grid):
+    return _grid_of(tokens, grid).transpose(2, 3).flatten(2).transpose(1, 2)
+
+
+def _tokens_of(batch, grid, dim):
+    return [torch.randn(batch, math.prod(grid), 4 * dim), grid]
+
+
+codes_of = Grader(
+    "codes_of",
+    _codes_of,
+    {
+        "2 × 3 tokens of 5 features": lambda: _tokens_of(2, (2, 3), 5),
+        "scenes": lambda: _tokens_of(3, (3, 3), 8),
+        "one token": lambda: _tokens_of(4, (1, 1), 3),
+        "one row, one feature": lambda: _tokens_of(1, (1, 5), 1),
+    },
+    {
+        "The four codes of a token stand one after the other here. They are neighbours in *two* rows of the grid: its "
+        "upper two belong to one row, its lower two to the next.": _codes_without_neighbours,
+        "This cuts a token into four whole codes. It holds them the other way: for each feature in turn, the four "
+        "codes' numbers.": lambda tokens, grid: _codes_of(_codes_one_after_the_other(tokens, grid), grid),
+        "This cuts each token into four pieces and lays them in a row. Two things are missing: a token holds its "
+        "numbers feature by feature, and its lower two codes belong to the next row of the grid.": (
+            lambda tokens, grid: tokens.reshape(len(tokens), -1, tokens.shape[2] // 4)
+        ),
+        "Inside each token, top right and bottom left are swapped: the four stand row by row.": _codes_turned,
+        "First come all upper left codes here, then all upper right ones, and so on. The grid is read row by row, "
+        "across the borders of tokens.": lambda tokens, grid: torch.cat(
+            [tokens[..., place::4] for place in range(4)], 1
+        ),
+        "Here all upper rows come before all lower ones, and in each the left codes before the right ones. The grid is "
+        "read row by row, across the borders of tokens.": _codes_place_before_token,
+        "Two things are wrong. A token holds its numbers feature by feature, not code by code; and codes are listed "
+        "row by row through the whole grid.": lambda tokens, grid: torch.cat(tokens.chunk(4, -1), 1),
+        "These are the codes as a grid, (B, rows, columns, D). Its rows and columns become one axis: (B, N, D).": (
+            lambda tokens, grid: _grid_of(tokens, grid).permute(0, 2, 3, 1)
+        ),
+        "Tokens are (B, N, F). A reshape to (B, F, rows, columns) does not bring the features to the front: it cuts "
+        "the numbers anew. Turn the axes with transpose or permute.": (
+            lambda tokens, grid: _codes_of(tokens.flatten(1).unflatten(1, (-1, tokens.shape[1])).transpose(1, 2), grid)
+        ),
+        "These codes come column by column; the grid is read row by row.": _codes_column_by_column,
+        "Rows and columns of the grid are swapped: grid is (rows, columns).": (
+            lambda tokens, grid: _codes_of(tokens, grid[::-1])
+        ),
+        "This is still a grid with the features in front, (B, D, rows, columns). Codes are (B, N, D).": (
+            lambda tokens, grid: _grid_of(tokens, grid)
+        ),
+        "This is (B, D, N); codes are (B, N, D).": (lambda tokens, grid: _codes_of(tokens, grid).transpose(1, 2)),
+    },
+)
+
+# ---------------------------------------------------------------- guide
+
+
+def _network(x, t, labels=None):
+    """A denoiser with an answer of its own for each x, time and label."""
+    label = x.new_zeros(len(x)) if labels is None else labels + 1.0
+    return x.tanh() * (1 + t[:, None, None]) + label[:, None, None] * (0.5 + torch.cos(2 * x))
+
+
+def _answers(model, x, t, labels, interval):
+    inside = (interval[0] <= t) & (t <= interval[1])
+    return model(x, t), model(x, t, labels), inside[:, None, None]
+
+
+def _guide(model, x, t, labels, scale, interval):
+    free, wanted, inside = _answers(model, x, t, labels, interval)
+    return torch.where(inside, free + scale * (wanted - free), wanted)
+
+
+def _guide_part(count, outside="wanted", rest="wanted"):
+    """Guidance of the first features only; the rest of them, and the rows outside the interval, are as named."""
+
+    def mistaken(model, x, t, labels, scale, interval):
+        free, wanted, inside = _answers(model, x, t, labels, interval)
+        answers = {"free": free, "wanted": wanted}
+        first = free + scale * (wanted - free)
+        split = count(x.shape[2])
+        guided = torch.cat([first[..., :split], answers[rest][..., split:]], -1)
+        return torch.where(inside, guided, answers[outside])
+
+    return mistaken
+
+
+def _guide_by_one_more(model, x, t, labels, scale, interval):
+    return _guide(model, x, t, labels, scale + 1, interval)
+
+
+def _guide_the_wrong_way(model, x, t, labels, scale, interval):
+    return _guide(model, x, t, labels, 1 - scale, interval)
+
+
+def _guide_difference_alone(model, x, t, labels, scale, interval):
+    free, wanted, inside = _answers(model, x, t, labels, interval)
+    return torch.where(inside, scale * (wanted - free), wanted)
+
+
+def _guide_by_the_first_time(model, x, t, labels, scale, interval):
+    inside = bool(interval[0] <= t[0] <= interval[1])
+    return _guide(model, x, t, labels, scale if inside else 1.0, (0.0, 1.0))
+
+
+def _guide_open(low=True, high=True):
+    """Guidance in an interval without its low end, its high end, or both."""
+
+    def mistaken(model, x, t, labels, scale, interval):
+        outside = (low & (t == interval[0])) | (high & (t == interval[1]))
+        output = _guide(model, x, t, labels, scale, interval)
+        return torch.where(outside[:, None, None], model(x, t, labels), output)
+
+    return mistaken
+
+
+def _guide_from_first_label(model, x, t, labels, scale, interval):
+    _, wanted, inside = _answers(model, x, t, labels, interval)
+    free = model(x, t, torch.zeros_like(labels))
+    return torch.where(inside, free + scale * (wanted - free), wanted)
+
+
+def _guide_outside(model, x, t, labels, scale, interval):
+    free, wanted, inside = _answers(model, x, t, labels, interval)
+    return torch.where(inside, wanted, free + scale * (wanted - free))
+
+
+def _guide_always(model, x, t, labels, scale, interval):
+    return _guide(model, x, t, labels, scale, (0.0, 1.0))
+
+
+def _guiding(times, tokens, features, scale, interval):
+    batch = len(times)
+    x, labels = torch.randn(batch, tokens, features), torch.arange(batch) % 5
+    return [_network, x, torch.tensor(times), labels, scale, interval]
+
+
+guide = Grader(
+    "guide",
+    _guide,
+    {
+        "seven features, one of three times inside": lambda: _guiding([0.125, 0.5, 0.9375], 5, 7, 3.0, (0.25, 0.75)),
+        "40 features": lambda: _guiding([0.3, 0.1, 0.6, 0.45, 0.7], 9, 40, 2.0, (0.2, 0.55)),
+        "times on the ends of the interval": lambda: _guiding([0.25, 0.75, 0.5, 1.0], 3, 6, 4.0, (0.25, 0.75)),
+        "all times": lambda: _guiding([0.0, 0.4, 1.0], 1, 5, 1.5, (0.0, 1.0)),
+        "scale 1": lambda: _guiding([0.1, 0.9], 4, 8, 1.0, (0.3, 0.8)),
+        "scale 0, one row": lambda: _guiding([0.5], 2, 7, 0.0, (0.4, 0.6)),
+    },
+    {
+        "This is the function of the text: both mistakes are still in it.": _guide_part(
+            lambda features: 3, outside="free"
+        ),
+        "Outside the interval the label counts, as it should. But only the first three features are guided.": (
+            _guide_part(lambda features: 3)
+        ),
+        "All features are guided, as they should be. But outside the interval this is the answer without the label.": (
+            _guide_part(lambda features: features, outside="free")
+        ),
+        "Only the first four features are guided.": _guide_part(lambda features: 4),
+        "Only the first eight features are guided. A token holds more than eight.": _guide_part(lambda features: 8),
+        "Only the first 32 features are guided. How many there are, x.shape tells.": _guide_part(lambda features: 32),
+        "Only three quarters of the features are guided.": _guide_part(lambda features: features * 3 // 4),
+        "Only the first three features are guided, and the others are answered without the label.": (
+            _guide_part(lambda features: 3, rest="free")
+        ),
+        "The scale is off by one: with s = 1 the answer must be the one with the label, so go s times the difference "
+        "from the *free* one.": _guide_by_one_more,
+        "This is the difference alone, times s. (4.16) starts from the free answer and adds it.": (
+            _guide_difference_alone
+        ),
+        "This goes away from the label: the two answers are swapped in (4.16).": _guide_the_wrong_way,
+        "No row is guided here, though the time of one lies inside the interval. Each row has a time of its own, "
+        "and is guided or not by this time alone.": _guide_by_the_first_time,
+        "The ends of the interval belong to it: rows whose time is an end are guided, too.": _guide_open(),
+        "The ends of the interval belong to it, also the lower one.": _guide_open(high=False),
+        "The ends of the interval belong to it, also the upper one.": _guide_open(low=False),
+        "The answer without the label is asked for with None. A label was handed in instead, and 0 is one of the "
+        "labels.": _guide_from_first_label,
+        "Inside and outside are swapped.": _guide_outside,
+        "All rows are guided here, also those whose own time lies outside the interval.": _guide_always,
+        "This is the answer without the label.": lambda model, x, t, labels, scale, interval: model(x, t),
+    },
+)
+
+# ---------------------------------------------------------------- blame
+
+
+def _share(read, labels):
+    return (read == labels).float().mean().item()
+
+
+def _se2(p, n):
+    return p * (1 - p) / n
+
+
+def _blame_of(raw, coded, made, many, drawn):
+    return {
+        "reader": 1 - raw,
+        "quantizer": raw - coded,
+        "diffusion": coded - made,
+        "error": math.sqrt(_se2(coded, many) + _se2(made, drawn)),
+    }
+
+
+def _blame(read_real, read_coded, labels, read_drawn, asked):
+    shares = _share(read_real, labels), _share(read_coded, labels), _share(read_drawn, asked)
+    return _blame_of(*shares, len(labels), len(asked))
+
+
+def _blame_changed(**change):
+    """_blame with entries replaced by what functions make of the three shares and the two numbers of pictures."""
+
+    def mistaken(read_real, read_coded, labels, read_drawn, asked):
+        shares = _share(read_real, labels), _share(read_coded, labels), _share(read_drawn, asked)
+        parts = *shares, len(labels), len(asked)
+        return _blame_of(*parts) | {key: function(*parts) for key, function in change.items()}
+
+    return mistaken
+
+
+def _blame_readable_only(read_real, read_coded, labels, read_drawn, asked):
+    pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
+    shares = [_share(read[read >= 0], wanted[read >= 0]) for read, wanted in pairs]
+    return _blame_of(*shares, len(labels), len(asked))
+
+
+def _blame_readable_only_in_n(read_real, read_coded, labels, read_drawn, asked):
+    pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
+    shares = [_share(read[read >= 0], wanted[read >= 0]) for read, wanted in pairs]
+    return _blame_of(*shares, (read_coded >= 0).sum().item(), max((read_drawn >= 0).sum().item(), 1))
+
+
+def _blame_flips(read_real, read_coded, labels, read_drawn, asked):
+    spoiled = ((read_real == labels) & (read_coded != labels)).float().mean().item()
+    return _blame(read_real, read_coded, labels, read_drawn, asked) | {"quantizer": spoiled}
+
+
+def _blame_changed_by_coding(read_real, read_coded, labels, read_drawn, asked):
+    changed = 1 - _share(read_coded, read_real)
+    return _blame(read_real, read_coded, labels, read_drawn, asked) | {"quantizer": changed}
+
+
+def _blame_unreadable_is_right(read_real, read_coded, labels, read_drawn, asked):
+    pairs = (read_real, labels), (read_coded, labels), (read_drawn, asked)
+    shares = [((read == wanted) | (read < 0)).float().mean().item() for read, wanted in pairs]
+    return _blame_of(*shares, len(labels), len(asked))
+
+
+def _blame_counts(read_real, read_coded, labels, read_drawn, asked):
+    raw, coded, made = (
+        (read == wanted).sum().item()
+        for read, wanted in ((read_real, labels), (read_coded, labels), (read_drawn, asked))
     )
+    error = _blame(read_real, read_coded, labels, read_drawn, asked)["error"]
+    return {"reader": len(labels) - raw, "quantizer": raw - coded, "diffusion": coded - made, "error": error}
 
 
-def _bound_mean_hidden(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / (x_t == mask_id).sum(1)
+def _misread(labels, wrong, unreadable, first=0):
+    """Labels read with so many of them wrong, from the first on, and after these so many unreadable."""
+    read = labels.clone()
+    read[first : first + wrong] = (read[first : first + wrong] + 1) % 12
+    read[first + wrong : first + wrong + unreadable] = -1
+    return read
 
 
-def _bound_mean_all(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / x0.shape[1]
+def _losses(many, drawn, real, coded, made):
+    """Readings with so many wrong and unreadable; the first real picture is put right by the coding."""
+    labels, asked = torch.randint(12, (many,)), torch.arange(drawn) % 12
+    return [_misread(labels, *real), _misread(labels, *coded, first=1), labels, _misread(asked, *made), asked]
 
 
-def _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
-
-
-def _bound_negative(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return -_masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id)
-
-
-def _bound_without_slope(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return -_masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / slope
-
-
-def _bound_slope_only(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return (1 - alpha_bar) * _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id)
-
-
-def _bound_known_share(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _bound_slope_only(logits, x0, x_t, alpha_bar, slope, mask_id) / alpha_bar
-
-
-def _bound_bits(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / math.log(2)
-
-
-def _bound_logits(logits, x0, x_t, alpha_bar, slope, mask_id):
-    raw = logits.gather(2, x0[..., None])[..., 0]
-    return slope / (1 - alpha_bar) * raw.where(x_t == mask_id, 0).sum(1)
-
-
-def _bound_probability(logits, x0, x_t, alpha_bar, slope, mask_id):
-    p = (-_surprise(logits, x0)).exp().where(x_t == mask_id, 0)
-    return slope / (1 - alpha_bar) * p.sum(1)
-
-
-def _bound_surest(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _masked_bound(logits, logits.argmax(-1), x_t, alpha_bar, slope, mask_id)
-
-
-def _bound_batch_sum(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id).sum()
-
-
-def _bound_batch_mean(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id).mean()
-
-
-def _bound_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return (-slope / (1 - alpha_bar))[:, None] * _surprise(logits, x0).where(x_t == mask_id, 0)
-
-
-def _bound_shared(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return -slope / (1 - alpha_bar) * _surprise(logits, x0).where(x_t == mask_id, 0).sum()
-
-
-def _bound_along_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
-    surprise = -logits.log_softmax(1).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
-    return -slope / (1 - alpha_bar) * surprise.sum(1)
-
-
-def _bound_along_rows(logits, x0, x_t, alpha_bar, slope, mask_id):
-    surprise = -logits.log_softmax(0).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
-    return -slope / (1 - alpha_bar) * surprise.sum(1)
-
-
-def _bound_reshaped(logits, x0, x_t, alpha_bar, slope, mask_id):
-    mixed = logits.reshape(len(logits), logits.shape[2], -1).transpose(1, 2)
-    return _masked_bound(mixed, x0, x_t, alpha_bar, slope, mask_id)
-
-
-def _bound_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _masked_bound(logits.softmax(-1), x0, x_t, alpha_bar, slope, mask_id)
-
-
-def _bound_mean_of_all(logits, x0, x_t, alpha_bar, slope, mask_id):
-    hidden = x_t == mask_id
-    return -slope / (1 - alpha_bar) * _surprise(logits, x0)[hidden].mean()
-
-
-def _bound_one_minus(logits, x0, x_t, alpha_bar, slope, mask_id):
-    p = (-_surprise(logits, x0)).exp()
-    return -slope / (1 - alpha_bar) * (1 - p).where(x_t == mask_id, 0).sum(1)
-
-
-def _bound_times_log(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return slope * (1 - alpha_bar).log() * _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id)
-
-
-def _bound_share_of_mask(logits, x0, x_t, alpha_bar, slope, mask_id):
-    share = (x_t == mask_id).float().mean(1)
-    return -slope / share * _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id)
-
-
-def _cosine(t):
-    t = torch.tensor(t)
-    return (math.pi / 2 * t).cos().square(), -math.pi / 2 * (math.pi * t).sin()
-
-
-def _straight(t):
-    t = torch.tensor(t)
-    return 1 - t, -torch.ones_like(t)
-
-
-def _bounding(hidden, times, vocabulary, schedule):
-    """Arguments for rows of tokens of which `hidden` says how many of how many are hidden."""
-    counts, tokens = hidden
-    x0 = torch.randint(vocabulary, (len(counts), tokens))
-    mask = torch.rand(x0.shape).argsort(1).argsort(1) < torch.tensor(counts)[:, None]
-    logits = 2 * torch.randn(*x0.shape, vocabulary)
-    return [logits, x0, x0.masked_fill(mask, vocabulary), *schedule(times), vocabulary]
-
-
-masked_bound = Grader(
-    "masked_bound",
-    _masked_bound,
+blame = Grader(
+    "blame",
+    _blame,
     {
-        "three rows, the cosine": lambda: _bounding(([2, 3, 5], 7), [0.3, 0.6, 0.8], 4, _cosine),
-        "ᾱ = 1 - t, and t = 1": lambda: _bounding(([1, 3, 6, 9], 9), [0.1, 0.4, 0.7, 1.0], 6, _straight),
-        "a row without hidden tokens": lambda: _bounding(([0, 2], 5), [0.05, 0.5], 3, _cosine),
-        "one row of one token": lambda: _bounding(([1], 1), [0.9], 8, _straight),
+        "40 real pictures, 25 drawn": lambda: _losses(40, 25, (1, 1), (2, 3), (4, 5)),
+        "as many real as drawn": lambda: _losses(60, 60, (1, 0), (5, 4), (11, 2)),
+        "the quantizer loses nothing": lambda: _losses(30, 50, (2, 1), (2, 1), (7, 6)),
+        "drawings are read best": lambda: _losses(40, 30, (5, 2), (3, 1), (1, 0)),
+        "everything is read right": lambda: _losses(10, 20, (0, 0), (0, 0), (0, 0)),
+        "nothing that was drawn can be read": lambda: _losses(20, 7, (0, 2), (3, 2), (0, 7)),
     },
     {
-        "All tokens count here. What is known costs nothing: only hidden tokens do.": _bound_all,
-        "The known tokens count here, and the hidden ones do not. It is the other way round.": _bound_known,
-        "This is a mean over the hidden tokens; (7.5) has their sum. A sequence costs as much as all of its tokens.": (
-            _bound_mean_hidden
+        "Unreadable pictures are left out here. Not showing exactly one object is a failure too: such a picture counts "
+        "as wrong, and stays in the total.": _blame_readable_only,
+        "Unreadable pictures are left out here, of the shares and of n. Not showing exactly one object is a failure "
+        "too: such a picture counts as wrong, and stays in the total.": _blame_readable_only_in_n,
+        "This counts the pictures that were read right before and are not after. Others may become right on the way; "
+        "the share falls by the difference.": _blame_flips,
+        "This counts the pictures that are read otherwise after the VQ-VAE than before. Compare what was read with the "
+        "labels, each time.": _blame_changed_by_coding,
+        "A part is negative where the share rises. Here it is 0 instead.": (
+            _blame_changed(
+                quantizer=lambda raw, coded, made, n, m: max(0, raw - coded),
+                diffusion=lambda raw, coded, made, n, m: max(0, coded - made),
+            )
         ),
-        "This is a mean over the tokens; (7.5) has the sum over the hidden ones.": _bound_mean_all,
-        "The weight w(t) of (7.5) is missing.": _bound_unweighted,
-        "The sign is wrong: a cost in nats is above 0. ᾱ falls, so its slope is below 0 and w(t) above.": (
-            _bound_negative
+        "A part is negative where the share rises. Here it has lost its sign.": (
+            _blame_changed(
+                quantizer=lambda raw, coded, made, n, m: abs(raw - coded),
+                diffusion=lambda raw, coded, made, n, m: abs(coded - made),
+            )
         ),
-        "The weight lacks the slope. 1 / (1 - ᾱ) alone is right only where ᾱ falls by one in a unit of time; the "
-        "chain rule brings in the derivative of ᾱ.": _bound_without_slope,
-        "The weight is the derivative of a *logarithm*: the slope has to be divided by what stands in the logarithm.": (
-            _bound_slope_only
+        "Each part holds the ones before it: these are all the losses so far. What does each step add?": (
+            _blame_changed(
+                quantizer=lambda raw, coded, made, n, m: 1 - coded, diffusion=lambda raw, coded, made, n, m: 1 - made
+            )
         ),
-        "The slope is divided by ᾱ, as for log ᾱ. (7.5) has the logarithm of the *hidden* share.": _bound_known_share,
-        "These are bits: log2 was used, or a division by log 2. (7.5) counts nats.": _bound_bits,
-        "These are logits as they came. They become logarithms of probabilities by log_softmax.": _bound_logits,
-        "This adds up probabilities; the cost is minus their logarithm.": _bound_probability,
-        "This is the surprise about the values of which the denoiser is surest. What counts is what x0 says.": (
-            _bound_surest
+        "These are quotients of shares; take their differences.": _blame_changed(
+            quantizer=lambda raw, coded, made, n, m: 1 - coded / raw,
+            diffusion=lambda raw, coded, made, n, m: 1 - made / coded,
         ),
-        "There is a number for each token here. Add up the tokens of each row.": _bound_tokens,
-        "The surprise of all rows was added up, and each row got the total. A row costs what its own tokens cost.": (
-            _bound_shared
+        "These are percents; a share lies between 0 and 1.": (
+            lambda *read: {key: 100 * value for key, value in _blame(*read).items()}
         ),
-        "This is the sum over the batch; one number for each row is asked for.": _bound_batch_sum,
-        "This is the mean over the batch; one number for each row is asked for.": _bound_batch_mean,
-        "The softmax runs over the tokens of a row, the wrong axis: for each token, the chances of its V values add up "
-        "to 1.": _bound_along_tokens,
-        "The softmax runs over the rows of the batch, the wrong axis: for each token, the chances of its V values add "
-        "up to 1.": _bound_along_rows,
-        "`reshape` and `view` exchange no axes: they deal out the numbers anew, and tokens and values are mixed. "
-        "Transpose instead.": _bound_reshaped,
-        "The softmax is taken twice: `cross_entropy` and `log_softmax` take logits, and got probabilities.": (
-            _bound_softmax_twice
+        "Unreadable pictures, -1, count as right here; they count as wrong.": _blame_unreadable_is_right,
+        "The quantizer's share holds the reader's as well: what is lost without any coding is not the quantizer's "
+        "fault.": _blame_changed(quantizer=lambda raw, coded, made, n, m: 1 - coded),
+        "The diffusion is blamed for everything that is lost. Real pictures lose something on the same way back.": (
+            _blame_changed(diffusion=lambda raw, coded, made, n, m: 1 - made)
         ),
-        "Each row got the mean surprise of the hidden tokens of all rows. A row costs the sum of what its own cost.": (
-            _bound_mean_of_all
+        "The diffusion is blamed for the quantizer's losses: compare drawings with real pictures *after* the VQ-VAE.": (
+            _blame_changed(diffusion=lambda raw, coded, made, n, m: raw - made)
         ),
-        "This adds up 1 - p; the surprise is minus the logarithm of p.": _bound_one_minus,
-        "The logarithm itself is in the weight. (7.5) has its derivative: f' / f.": _bound_times_log,
-        "This divides by the share that is hidden in x_t, which scatters from mask to mask. The weight has the share "
-        "that is hidden on average, by the schedule.": _bound_share_of_mask,
+        "Losses have the wrong sign: what was right and is not any more counts as positive.": _blame_changed(
+            quantizer=lambda raw, coded, made, n, m: coded - raw, diffusion=lambda raw, coded, made, n, m: made - coded
+        ),
+        "The first entry is the share read right; the reader's loss is what is missing to 1.": (
+            _blame_changed(reader=lambda raw, coded, made, n, m: raw)
+        ),
+        "The two standard errors are added as they are. Their *squares* add up: chance seldom pushes both the same "
+        "way.": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n)) + math.sqrt(_se2(made, m))
+        ),
+        "The squares of the standard errors are subtracted. The uncertainty of a difference is larger than either, so "
+        "the squares add.": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(abs(_se2(made, m) - _se2(coded, n)))
+        ),
+        "This error knows only of the drawings. The share of coded pictures is uncertain as well.": (
+            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(made, m)))
+        ),
+        "This error knows only of the coded pictures. The share of drawings is uncertain as well.": (
+            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n)))
+        ),
+        "The diffusion's part is the difference of two shares; the share of pictures that were never coded has no "
+        "place in its error.": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(coded, n) + _se2(made, m))
+        ),
+        "The diffusion is blamed for the quantizer's losses, in its part and in its error: compare drawings with real "
+        "pictures *after* the VQ-VAE.": _blame_changed(
+            diffusion=lambda raw, coded, made, n, m: raw - made,
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(made, m)),
+        ),
+        "One of the two shares in this error is that of the real pictures before the VQ-VAE. Which two does the "
+        "diffusion's part compare?": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(raw, n) + _se2(made, m))
+        ),
+        "In (7.2), n is the number of real pictures for both shares here. The drawings have a number of their own.": (
+            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n) + _se2(made, n)))
+        ),
+        "In (7.2), n is the number of drawings for both shares here. The coded pictures have a number of their own.": (
+            _blame_changed(error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, m) + _se2(made, m)))
+        ),
+        "The number of pictures is missing in this error: (7.2) divides by n under the root.": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, 1) + _se2(made, 1))
+        ),
+        "This error divides by n - 1, as torch's std does; (7.2) divides by n.": _blame_changed(
+            error=lambda raw, coded, made, n, m: math.sqrt(_se2(coded, n - 1) + _se2(made, m - 1))
+        ),
+        "This error takes both shares for one, over all pictures together. By (7.2) each has an error of its own.": (
+            _blame_changed(
+                error=lambda raw, coded, made, n, m: math.sqrt(
+                    _se2((coded * n + made * m) / (n + m), 1) * (1 / n + 1 / m)
+                )
+            )
+        ),
+        "These are two standard errors; one is asked for.": _blame_changed(
+            error=lambda raw, coded, made, n, m: 2 * math.sqrt(_se2(coded, n) + _se2(made, m))
+        ),
+        "The last root is missing: this is the square of the standard error.": (
+            _blame_changed(error=lambda raw, coded, made, n, m: _se2(coded, n) + _se2(made, m))
+        ),
+        "(7.2) holds for a share, not for a difference of two shares: take it for each and add the squares.": (
+            _blame_changed(
+                error=lambda raw, coded, made, n, m: math.sqrt(max(0, (coded - made) * (1 - coded + made)) / m)
+            )
+        ),
+        "These are numbers of pictures. As many may be drawn as you like, so compare shares.": _blame_counts,
     },
 )
 
-# ---------------------------------------------------------------- confidence_step
+# ---------------------------------------------------------------- guidance_sweep
 
 
-def _rank(confidence):
-    return confidence.argsort(1).argsort(1)  # 0 for the lowest
+def _sweep_with(share, spread):
+    """A sweep with these two measurements of pictures, what was read, and what was asked for."""
+
+    def sweep(draw, read, labels, scales):
+        drawn = [draw(labels, scale) for scale in scales]
+        return [share(x, read(x), labels) for x in drawn], [spread(x, read(x), labels) for x in drawn]
+
+    return sweep
 
 
-def _confidence_step(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    fill = _rank(confidence.masked_fill(~hidden, torch.inf)) >= left[:, None]
-    return drawn.where(hidden & fill, x)
+def _right(pictures, read, labels):
+    return (read == labels).float().mean()
 
 
-def _step_least_sure(x, drawn, mask_id, confidence, left):
-    return _confidence_step(x, drawn, mask_id, -confidence, left)
+def _within(measure):
+    """The mean over the labels of what is measured among the pictures of each."""
+
+    def spread(pictures, read, labels):
+        return torch.stack([measure(pictures[labels == label]) for label in labels.unique()]).mean()
+
+    return spread
 
 
-def _step_all_ranked(x, drawn, mask_id, confidence, left):
-    return drawn.where((x == mask_id) & (_rank(confidence) >= left[:, None]), x)
+_spread = _within(lambda x: x.std(0).mean())
+_sweep = _sweep_with(_right, _spread)
 
 
-def _step_known_last(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, -torch.inf)) >= left[:, None]), x)
+def _sweep_shifted(by):
+    return lambda draw, read, labels, scales: _sweep(draw, read, labels, [scale + by for scale in scales])
 
 
-def _step_known_zero(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    return drawn.where(hidden & (_rank(confidence * hidden) >= left[:, None]), x)
+def _sweep_at_first_scale(draw, read, labels, scales):
+    return _sweep(draw, read, labels, [scales[0]] * len(scales))
 
 
-def _step_overwritten(x, drawn, mask_id, confidence, left):
-    fill = _rank(confidence.masked_fill(x != mask_id, torch.inf)) >= left[:, None]
-    return drawn.where(fill, mask_id)
+def _spread_by_reading(pictures, read, labels):
+    groups = [pictures[read == label] for label in read.unique()]
+    return torch.stack([x.std(0).mean() for x in groups if len(x) > 1]).mean()
 
 
-def _step_all_again(x, drawn, mask_id, confidence, left):
-    return drawn.where(_rank(confidence) >= left[:, None], mask_id)
+def _spread_of_hits(pictures, read, labels):
+    return _spread(pictures[read == labels], None, labels[read == labels])
 
 
-def _step_known_lost(x, drawn, mask_id, confidence, left):
-    kept = _confidence_step(x, drawn, mask_id, confidence, left)
-    return kept.masked_fill(x != mask_id, mask_id)
+def _share_by_label(pictures, read, labels):
+    return torch.stack([(read[labels == label] == label).float().mean() for label in labels.unique()]).mean()
 
 
-def _step_one_fewer(x, drawn, mask_id, confidence, left):
-    return _confidence_step(x, drawn, mask_id, confidence, left + 1)
+def _as_tensor(part):
+    """Numbers in a list or a tensor as one tensor; anything else as it is."""
+    try:
+        return torch.stack([torch.as_tensor(x, dtype=torch.float) for x in part])
+    except (TypeError, ValueError, RuntimeError):
+        return part
 
 
-def _step_one_more(x, drawn, mask_id, confidence, left):
-    return _confidence_step(x, drawn, mask_id, confidence, left - 1)
+def _as_tensors(answer, *arguments):
+    """Call an answer; whether its numbers stand in lists or in tensors makes no difference."""
+    output = answer(*arguments)
+    return [_as_tensor(part) for part in output] if isinstance(output, list | tuple) else output
 
 
-def _step_fills_left(x, drawn, mask_id, confidence, left):
-    return _confidence_step(x, drawn, mask_id, confidence, (x == mask_id).sum(1) - left)
+def _artist(labels, scales, shape):
+    """Drawings that vary less, and are read better, the higher the scale; the same noise each time."""
+    classes = int(labels.max()) + 1
+    clean = torch.rand(classes, *shape)
+    noise = torch.randn(len(labels), *shape) * torch.linspace(0.5, 1.5, shape[-1])
+
+    def draw(labels, scale):
+        return clean[labels] + noise * 1.2 * math.exp(-scale / 3)
+
+    def read(pictures):
+        return torch.cdist(pictures.flatten(1), clean.flatten(1)).argmin(1)
+
+    return [draw, read, labels, scales]
 
 
-def _step_fills_left_least(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, torch.inf)) < left[:, None]), x)
-
-
-def _step_down_the_columns(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    rank = confidence.masked_fill(~hidden, torch.inf).argsort(0).argsort(0)
-    return drawn.where(hidden & (rank >= left[:, None]), x)
-
-
-def _step_one_argsort(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    order = confidence.masked_fill(~hidden, torch.inf).argsort(1)
-    return drawn.where(hidden & (order >= left[:, None]), x)
-
-
-def _step_across_rows(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    rank = _rank(confidence.masked_fill(~hidden, torch.inf).view(1, -1)).view(x.shape)
-    return drawn.where(hidden & (rank >= left.sum()), x)
-
-
-def _step_first_left(x, drawn, mask_id, confidence, left):
-    return _confidence_step(x, drawn, mask_id, confidence, left[:1].expand(len(x)))
-
-
-def _step_all_filled(x, drawn, mask_id, confidence, left):
-    return drawn.where(x == mask_id, x)
-
-
-def _step_known_hidden(x, drawn, mask_id, confidence, left):
-    return drawn.where(x == mask_id, x).masked_fill(_rank(confidence) < left[:, None], mask_id)
-
-
-def _step_known_one(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, 1)) >= left[:, None]), x)
-
-
-def _from_the_top(x, mask_id, confidence, left, known, rank):
-    hidden = x == mask_id
-    places = rank(-confidence.masked_fill(~hidden, known))
-    return hidden & (places < hidden.sum(1, keepdim=True) - left[:, None])
-
-
-def _step_known_zero_above(x, drawn, mask_id, confidence, left):
-    return drawn.where(_from_the_top(x, mask_id, confidence, left, 0, _rank), x)
-
-
-def _step_one_argsort_above(x, drawn, mask_id, confidence, left):
-    return drawn.where(_from_the_top(x, mask_id, confidence, left, -torch.inf, lambda c: c.argsort(1)), x)
-
-
-def _step_as_many_everywhere(x, drawn, mask_id, confidence, left):
-    hidden = x == mask_id
-    rank = _rank(-confidence.masked_fill(~hidden, -torch.inf))
-    return drawn.where(rank < (hidden.sum(1) - left).amax(), x)
-
-
-def _stepping(hidden, left, tokens, mask_id):
-    """Rows of which `hidden` says how many tokens are hidden, with confidences around 0, of either sign."""
-    shape = len(hidden), tokens
-    mask = torch.rand(shape).argsort(1).argsort(1) < torch.tensor(hidden)[:, None]
-    x = torch.randint(mask_id, shape).masked_fill(mask, mask_id)
-    drawn = (x + torch.randint(1, mask_id, shape)) % mask_id  # differs from what is known
-    return [x, drawn, mask_id, torch.randn(shape), torch.tensor(left)]
-
-
-confidence_step = Grader(
-    "confidence_step",
-    _confidence_step,
+guidance_sweep = Grader(
+    "guidance_sweep",
+    _sweep,
     {
-        "three rows": lambda: _stepping([6, 5, 8], [4, 1, 5], 10, 20),
-        "nothing is known yet": lambda: _stepping([7, 7], [4, 6], 7, 50),
-        "all or nothing": lambda: _stepping([4, 4, 0, 9], [0, 4, 0, 0], 9, 6),
-        "one row": lambda: _stepping([11], [10], 16, 64),
-        "many rows": lambda: _stepping([5] * 30, [2] * 30, 8, 5),
+        "four labels, three scales": lambda: _artist(torch.arange(24) % 4, [0.0, 1.0, 4.0], (1, 5, 5)),
+        "pictures in colour, labels in any order": lambda: _artist(
+            torch.tensor([2, 0, 1, 1, 2, 0, 0, 2, 2, 2, 1, 0, 0, 0]), [1.0, 2.0], (3, 4, 6)
+        ),
+        "one scale, labels that leave out some numbers": lambda: _artist(
+            torch.tensor([6, 1, 1, 6, 6, 3, 3, 1, 3, 6, 6]), [2.5], (1, 3, 4)
+        ),
     },
     {
-        "The least sure were filled in; the surest come first.": _step_least_sure,
-        "Known tokens take part in the ranking, and push hidden ones up or down. Only the hidden ones compete.": (
-            _step_all_ranked
+        "This spread is that of all drawings together, so what tells one label from another counts as variety. "
+        "Measure among the drawings of each label.": _sweep_with(_right, lambda x, read, labels: x.std(0).mean()),
+        "This takes drawings and pixels of a label as one heap, so a picture's own light and dark count as variety. "
+        "Take the deviation of each pixel over the drawings, and then the mean over the pixels.": _sweep_with(
+            _right, _within(lambda x: x.std())
         ),
-        "Known tokens are ranked below all others here, and use up the places of those that should stay hidden.": (
-            _step_known_last
+        "This is the deviation among the pixels of one picture: its contrast, not the variety of the drawings.": (
+            _sweep_with(_right, lambda x, read, labels: x.flatten(1).std(1).mean())
         ),
-        "A confidence of 0 does not take the known tokens out of the ranking, as confidences may lie below 0.": (
-            _step_known_zero
+        "These are variances; the spread is a standard deviation.": _sweep_with(
+            _right, _within(lambda x: x.var(0).mean())
         ),
-        "Tokens that were known are overwritten by what was drawn for them. They must stay.": _step_overwritten,
-        "Known tokens were treated like hidden ones: ranked again, and overwritten or hidden.": _step_all_again,
-        "What was known is lost: it must come through as it was.": _step_known_lost,
-        "One too few is filled in. Exactly `left` of the hidden tokens remain hidden.": _step_one_fewer,
-        "One too many is filled in. Exactly `left` of the hidden tokens remain hidden.": _step_one_more,
-        "`left` tokens are filled in. It says how many *remain hidden*.": _step_fills_left,
-        "The tokens that should stay hidden are filled in, and the others are not.": _step_fills_left_least,
-        "The ranking runs over the rows of the batch. It must run along the tokens of each row: axis 1.": (
-            _step_down_the_columns
+        "The root comes too late: take the deviation of each pixel, and then their mean.": _sweep_with(
+            _right, _within(lambda x: x.var(0).mean().sqrt())
         ),
-        "`argsort` gives the places in the order of their confidence, not the rank of each place. Comparing it with "
-        "`left` mixes the two up.": _step_one_argsort,
-        "The tokens of all rows are ranked together. Each row is a sequence of its own, and keeps its own `left`.": (
-            _step_across_rows
+        "This is the deviation of the mean drawings of the labels: how the labels differ. How the drawings of one "
+        "label differ is asked for.": _sweep_with(
+            _right,
+            lambda x, read, labels: (
+                torch.stack([x[labels == label].mean(0) for label in labels.unique()]).std(0).mean()
+            ),
         ),
-        "Every row uses the `left` of the first.": _step_first_left,
-        "All hidden tokens are filled in; `left` of them must stay hidden.": _step_all_filled,
-        "Known tokens were hidden: what stays hidden was picked from the whole row. Pick it from the hidden ones.": (
-            _step_known_hidden
+        "This is a sum over the pixels; take the mean, so that nothing changes with the size of the pictures.": (
+            _sweep_with(_right, _within(lambda x: x.std(0).sum()))
         ),
-        "A confidence of 1 does not take the known tokens out of the ranking, as confidences may lie above 1.": (
-            _step_known_one
+        "This is a sum over the labels; take their mean.": _sweep_with(
+            _right, lambda x, read, labels: _spread(x, read, labels) * len(labels.unique())
         ),
-        "With a confidence of 0, known tokens come before hidden ones with a confidence below 0, and take their "
-        "places.": _step_known_zero_above,
-        "`argsort` from the top down, too, gives places in the order of their confidence, and not the rank of each.": (
-            _step_one_argsort_above
+        "This deviation divides by the number of drawings. torch's std as it is divides by one less.": _sweep_with(
+            _right, _within(lambda x: x.std(0, correction=0).mean())
         ),
-        "The same number is filled in in every row. In each it is the number of its hidden tokens less its `left`.": (
-            _step_as_many_everywhere
+        "A label with more drawings weighs more here. Each label counts once.": _sweep_with(
+            _right,
+            lambda x, read, labels: torch.stack([x[labels == label].std(0).mean() for label in labels]).mean(),
         ),
+        "This is how the mean brightness of the drawings varies. Take the deviation of each pixel first, and the mean "
+        "over the pixels last.": _sweep_with(_right, _within(lambda x: x.flatten(1).mean(1).std())),
+        "The drawings are grouped by what was read in them; group them by what was asked for.": (
+            _sweep_with(_right, _spread_by_reading)
+        ),
+        "Only drawings that are read right count here. All drawings of a label take part in its spread.": (
+            _sweep_with(_right, _spread_of_hits)
+        ),
+        "nan is what std makes of fewer than two numbers. Is there a label that nobody asked for, or does the "
+        "deviation run along another axis than that of the drawings?": (
+            _sweep_with(_right, lambda x, read, labels: torch.tensor(torch.nan))
+        ),
+        "These shares are means over the labels. Each picture counts once, so labels with more drawings weigh more.": (
+            _sweep_with(_share_by_label, _spread)
+        ),
+        "These are percents; a share lies between 0 and 1.": (
+            _sweep_with(lambda x, read, labels: 100 * _right(x, read, labels), _spread)
+        ),
+        "These are pairs, one for each scale. Two lists are asked for: all shares, and all spreads.": (
+            lambda draw, read, labels, scales: list(zip(*_sweep(draw, read, labels, scales), strict=True))
+        ),
+        "These are the shares read wrong.": _sweep_with(lambda x, read, labels: 1 - _right(x, read, labels), _spread),
+        "These are numbers of pictures; divide by how many were drawn.": (
+            _sweep_with(lambda x, read, labels: (read == labels).sum(), _spread)
+        ),
+        "The order is: first the shares, then the spreads.": (
+            lambda draw, read, labels, scales: _sweep(draw, read, labels, scales)[::-1]
+        ),
+        "The scale that is handed to draw is off by one. Here, too, 1 means no guidance.": _sweep_shifted(-1),
+        "The scale that is handed to draw is one too high. Here, too, 1 means no guidance.": _sweep_shifted(1),
+        "All pictures are drawn with the first scale.": _sweep_at_first_scale,
     },
-)
-
-# ---------------------------------------------------------------- confidences
-
-
-def _gumbel(u):
-    return -(-u.log()).log()
-
-
-def _confidences(p, u, times, randomness):
-    return p.log() + randomness * times[1:, None] * _gumbel(u)
-
-
-def _given_code(p, u, times, randomness):
-    return p + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
-
-
-def _confidences_compound(p, u, times, randomness):
-    return p.log() + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
-
-
-def _confidences_of_p(p, u, times, randomness):
-    return p + randomness * times[1:, None] * _gumbel(u)
-
-
-def _confidences_now(p, u, times, randomness):
-    return p.log() + randomness * times[:-1, None] * _gumbel(u)
-
-
-def _confidences_compound_now(p, u, times, randomness):
-    return p.log() + randomness * times[:-1].cumprod(0)[:, None] * _gumbel(u)
-
-
-def _confidences_rising(p, u, times, randomness):
-    return p.log() + randomness * (1 - times[1:, None]) * _gumbel(u)
-
-
-def _confidences_constant(p, u, times, randomness):
-    return p.log() + randomness * _gumbel(u)
-
-
-def _confidences_by_step(p, u, times, randomness):
-    return p.log() + randomness * (1 - torch.arange(1, len(p) + 1) / len(p))[:, None] * _gumbel(u)
-
-
-def _confidences_minus(p, u, times, randomness):
-    return p.log() - randomness * times[1:, None] * _gumbel(u)
-
-
-def _confidences_uniform(p, u, times, randomness):
-    return p.log() + randomness * times[1:, None] * u
-
-
-def _confidences_one_log(p, u, times, randomness):
-    return p.log() - randomness * times[1:, None] * u.log()
-
-
-def _confidences_log2(p, u, times, randomness):
-    return p.log2() + randomness * times[1:, None] * _gumbel(u)
-
-
-def _ordering(times, tokens, randomness):
-    times, shape = torch.tensor(times), (len(times) - 1, tokens)
-    return [0.01 + 0.98 * torch.rand(shape), 0.01 + 0.98 * torch.rand(shape), times, randomness]
-
-
-confidences = Grader(
-    "confidences",
-    _confidences,
-    {
-        "four uneven steps": lambda: _ordering([1.0, 0.9, 0.7, 0.4, 0.0], 5, 1.0),
-        "ten even steps": lambda: _ordering([i / 10 for i in range(10, -1, -1)], 3, 2.5),
-        "one step": lambda: _ordering([1.0, 0.0], 6, 4.0),
-        "a randomness of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
-    },
-    {
-        "This is the function of the text: both mistakes are still in it.": _given_code,
-        "One mistake is mended. But the noise still fades too early: the factor of one step is multiplied onto those "
-        "of all steps before. Each step starts from the randomness that was handed in.": _confidences_compound,
-        "One mistake is mended, and the fading is right. But the noise is added to p; look at the first summand of "
-        "(7.7).": _confidences_of_p,
-        "This is t, the time at which a step starts. (7.7) has t', at which it ends.": _confidences_now,
-        "The noise still fades too early, as the factors pile up; and t' is the time at which a step *ends*.": (
-            _confidences_compound_now
-        ),
-        "The noise grows from step to step. It should be strongest at the start, where t' is near 1.": (
-            _confidences_rising
-        ),
-        "The noise does not fade at all: t' of (7.7) is missing.": _confidences_constant,
-        "`randomness` itself is missing: it scales the noise of every step.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, 1.0)
-        ),
-        "Minus log p is the surprise: it is *low* where the denoiser is sure. The confidence has plus log p.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - 2 * p.log()
-        ),
-        "This counts steps. On an uneven grid that is not the time; take t' from times.": _confidences_by_step,
-        "The noise is taken off; (7.7) adds it. Gumbel noise is not symmetric, so the sign matters.": (
-            _confidences_minus
-        ),
-        "This adds uniform numbers; (7.7) turns them into Gumbel noise first.": _confidences_uniform,
-        "Gumbel noise takes the logarithm twice, with a minus before each.": _confidences_one_log,
-        "This is the logarithm to base 2; (7.7) has the natural one.": _confidences_log2,
-        "The logarithm is taken of p and the noise together; (7.7) takes that of p alone, and adds the noise.": (
-            lambda p, u, times, randomness: _confidences_of_p(p, u, times, randomness).log()
-        ),
-        "The logarithm of p is multiplied by the noise; (7.7) adds the two.": (
-            lambda p, u, times, randomness: p.log() * (_confidences(p, u, times, randomness) - p.log())
-        ),
-        "This normalises the row first: `log_softmax` takes logits, but p holds probabilities.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log_softmax(-1)
-        ),
-        "log(1 + p) was taken for log p. A token that is hardly likely would lose next to nothing.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log1p()
-        ),
-        "The time counts twice here: t' is a factor once.": (
-            lambda p, u, times, randomness: p.log() + randomness * times[1:, None] ** 2 * _gumbel(u)
-        ),
-        "These are random numbers of its own. The uniform numbers come in as u.": (
-            lambda p, u, times, randomness: _confidences(p, torch.rand_like(u), times, randomness)
-        ),
-    },
-)
-
-# ---------------------------------------------------------------- pair_error
-
-
-def _answers(denoiser, x, place):
-    """Logits when both are hidden, (N, V), and with each value at a place, (V, N, V)."""
-    alone = denoiser(x[None])[0]
-    filled = torch.stack([x.index_fill(0, torch.tensor([place]), value) for value in range(alone.shape[-1])])
-    return alone, denoiser(filled)
-
-
-def _tables(denoiser, x, place):
-    """Chances when both are hidden, (N, V), and with each value at a place, (V, N, V)."""
-    alone, after = _answers(denoiser, x, place)
-    return alone.softmax(-1), after.softmax(-1)
-
-
-def _others(error, x, place, mask_id):
-    return error.where((x == mask_id) & (torch.arange(len(x)) != place), 0)
-
-
-def _error_before_zeros(denoiser, x, place):
-    alone, after = _tables(denoiser, x, place)
-    joint = alone[place][:, None, None] * after  # (V, N, V)
-    at_once = alone[place][:, None, None] * alone
-    return (joint - at_once).abs().sum((0, 2)) / 2
-
-
-def _pair_error(denoiser, x, place, mask_id):
-    return _others(_error_before_zeros(denoiser, x, place), x, place, mask_id)
-
-
-def _error_own_place(denoiser, x, place, mask_id):
-    return _error_before_zeros(denoiser, x, place).where(x == mask_id, 0)
-
-
-def _error_known(denoiser, x, place, mask_id):
-    return _error_before_zeros(denoiser, x, place).where(torch.arange(len(x)) != place, 0)
-
-
-def _error_zeros_nowhere(denoiser, x, place, mask_id):
-    return _error_before_zeros(denoiser, x, place)
-
-
-def _error_doubled(denoiser, x, place, mask_id):
-    return 2 * _pair_error(denoiser, x, place, mask_id)
-
-
-def _error_unweighted(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others((after - alone).abs().sum(2).mean(0) / 2, x, place, mask_id)
-
-
-def _error_summed(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others((after - alone).abs().sum((0, 2)) / 2, x, place, mask_id)
-
-
-def _error_worst_value(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others((after - alone).abs().sum(2).amax(0) / 2, x, place, mask_id)
-
-
-def _error_left_out(denoiser, x, place, mask_id):
-    return _error_before_zeros(denoiser, x, place)[(x == mask_id) & (torch.arange(len(x)) != place)]
-
-
-def _error_surest_only(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others((after[alone[place].argmax()] - alone).abs().sum(1) / 2, x, place, mask_id)
-
-
-def _error_cancelled(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    mean = torch.einsum("a,anv->nv", alone[place], after)
-    return _others((mean - alone).abs().sum(1) / 2, x, place, mask_id)
-
-
-def _error_squared(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).square()) / 2, x, place, mask_id)
-
-
-def _error_mean_of_values(denoiser, x, place, mask_id):
-    alone, _ = _tables(denoiser, x, place)
-    return _pair_error(denoiser, x, place, mask_id) * 2 / alone.shape[-1]
-
-
-def _error_largest(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others(torch.einsum("a,an->n", alone[place], (after - alone).abs().amax(2)), x, place, mask_id)
-
-
-def _error_of_own_chances(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others(torch.einsum("na,anv->n", alone, (after - alone).abs()) / 2, x, place, mask_id)
-
-
-def _error_turned_round(denoiser, x, place, mask_id):
-    errors = [_error_before_zeros(denoiser, x, j)[place] for j in range(len(x))]
-    return _others(torch.stack(errors), x, place, mask_id)
-
-
-def _error_place_twice(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    gaps = (after - alone[place]).abs().sum(-1)  # (V, N)
-    return _others(alone[place] @ gaps / 2, x, place, mask_id)
-
-
-def _error_last_value_missing(denoiser, x, place, mask_id):
-    alone, after = _tables(denoiser, x, place)
-    return _others(alone[place][:-1] @ (after[:-1] - alone).abs().sum(-1) / 2, x, place, mask_id)
-
-
-def _error_all_filled(denoiser, x, place, mask_id):
-    alone = denoiser(x[None])[0].softmax(-1)
-    after = denoiser(torch.stack([x.masked_fill(x == mask_id, value) for value in range(mask_id)])).softmax(-1)
-    return _others(alone[place] @ (after - alone).abs().sum(-1) / 2, x, place, mask_id)
-
-
-def _error_along_tokens(denoiser, x, place, mask_id):
-    alone, after = (chances.softmax(-2) for chances in _answers(denoiser, x, place))
-    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
-
-
-def _error_of_exp(denoiser, x, place, mask_id):
-    alone, after = (chances.exp() for chances in _answers(denoiser, x, place))
-    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
-
-
-def _error_raw(denoiser, x, place, mask_id):
-    alone, after = _answers(denoiser, x, place)
-    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
-
-
-def _error_of_logits(denoiser, x, place, mask_id):
-    alone, after = _answers(denoiser, x, place)
-    weight = alone.softmax(-1)[place]
-    return _others(torch.einsum("a,anv->n", weight, (after - alone).abs()) / 2, x, place, mask_id)
-
-
-def _exact(sequences, probabilities, vocabulary):
-    """The best denoiser of a world with few sequences (S, N), as in the chapter; it needs no time.
-
-    It is sure of hidden tokens as far as it can be. Of known ones it doubts half, as a network may.
-    """
-    one_hot = F.one_hot(sequences, vocabulary).double()  # (S, N, V)
-
-    def chances(ids):
-        fits = ((ids[:, None] == sequences) | (ids[:, None] == vocabulary)).all(-1)  # (B, S)
-        weights = (fits * probabilities).where(fits.any(1, keepdim=True), probabilities)
-        return torch.einsum("bs,snv->bnv", weights, one_hot) / weights.sum(1)[:, None, None]
-
-    def denoiser(ids):
-        doubted = [chances(ids.index_fill(1, torch.tensor([i]), vocabulary))[:, i] for i in range(ids.shape[1])]
-        chance = (chances(ids) + torch.stack(doubted, 1)) / 2  # (B, N, V); both halves agree where it is hidden
-        return chance.log() + 1.5  # logits: a softmax does not see what is added to all of them
-
-    return denoiser
-
-
-def _random_world(tokens, vocabulary):
-    sequences = torch.cartesian_prod(*[torch.arange(vocabulary)] * tokens)
-    return _exact(sequences, torch.rand(len(sequences)).double() ** 3, vocabulary)
-
-
-def _network(tokens, vocabulary):
-    """Logits that depend on all ids in some way, as those of a trained network do; no world has all of its chances."""
-    table = 0.6 * torch.randn(tokens, vocabulary + 1, tokens, vocabulary)
-    return lambda ids: table[torch.arange(tokens), ids].sum(1)  # (B, N, V)
-
-
-def _looking(denoiser, x, place):
-    """`x` has -1 where a token is hidden; the mask comes after the ids of the denoiser."""
-    mask_id = denoiser(torch.zeros(1, len(x), dtype=torch.long)).shape[-1]
-    x = torch.tensor(x)
-    return [denoiser, x.masked_fill(x < 0, mask_id), place, mask_id]
-
-
-_TWO_SENTENCES = torch.tensor([[0, 1, 2, 3, 4], [4, 1, 3, 2, 0]]), torch.tensor([0.5, 0.5]).double(), 5
-
-pair_error = Grader(
-    "pair_error",
-    _pair_error,
-    {
-        "four tokens of three values, one is known": lambda: _looking(_random_world(4, 3), [-1, -1, 2, -1], 1),
-        "two sentences, equally likely": lambda: _looking(_exact(*_TWO_SENTENCES), [-1] * 5, 0),
-        "a network": lambda: _looking(_network(5, 6), [-1, 2, -1, -1, -1], 3),
-        "six tokens of two values": lambda: _looking(_random_world(6, 2), [0, -1, -1, 1, -1, -1], 5),
-        "three tokens of five values": lambda: _looking(_random_world(3, 5), [-1, -1, -1], 1),
-        "all others are known": lambda: _looking(_random_world(3, 4), [1, 3, -1], 2),
-    },
-    {
-        "The place itself is counted, too. It is no pair with itself: its entry is 0.": _error_own_place,
-        "Known tokens are counted, too. They are not filled in, so their entries are 0.": _error_known,
-        "Known tokens and the place itself must have entries of 0: they are not filled in together with it.": (
-            _error_zeros_nowhere
-        ),
-        "This is twice the total variation, which is *half* the sum of all differences.": _error_doubled,
-        "All values at the place count alike here. Each must count by its chance of being drawn there.": (
-            _error_unweighted
-        ),
-        "The values at the place are added up without their chances. Each counts by its chance of being drawn.": (
-            _error_summed
-        ),
-        "This takes the value at the place that does the most harm. Each counts, by its chance of being drawn.": (
-            _error_worst_value
-        ),
-        "Tokens that do not count must have an entry of 0, and not be left out: (N,) numbers are asked for.": (
-            _error_left_out
-        ),
-        "Only the likeliest value is put at the place. All values can be drawn there, each by its chance.": (
-            _error_surest_only
-        ),
-        "The tables are averaged over the values at the place first, where the differences cancel. Take absolute "
-        "values of each before you add up.": _error_cancelled,
-        "These are squared differences; the total variation takes absolute ones.": _error_squared,
-        "This takes a mean over the V values; the total variation is half of a sum.": _error_mean_of_values,
-        "This is the largest difference; the total variation adds up the differences of all values.": _error_largest,
-        "This compares logits. Total variation compares probabilities: a softmax comes first.": _error_of_logits,
-        "No softmax was taken: these are logits throughout. The formula speaks of probabilities.": _error_raw,
-        "exp alone makes no probabilities of logits: those of a token must add up to 1.": _error_of_exp,
-        "The softmax runs over the tokens. For each token, the chances of its V values add up to 1.": (
-            _error_along_tokens
-        ),
-        "Each value counts by its chance at j. It is drawn at the place, so its chance there, p_i(a), counts.": (
-            _error_of_own_chances
-        ),
-        "Here a value is put at j, and the change is read at the place. Put it at the place, and look at each j: for a "
-        "network the two need not be equal.": _error_turned_round,
-        "The second product has p_i in place of p_j: the change is measured against the chances at the place.": (
-            _error_place_twice
-        ),
-        "The last value was never put at the place. There are V of them, 0 … V - 1.": _error_last_value_missing,
-        "The value was put at every hidden token. Put it at the place alone; all others stay hidden.": (
-            _error_all_filled
-        ),
-    },
+    use=_as_tensors,
 )

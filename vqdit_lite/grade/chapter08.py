@@ -1,999 +1,1016 @@
-"""Graders of chapter 08, many modalities."""
+"""Graders of chapter 08, masked diffusion."""
+
+import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from vqdit_lite.grade.grader import AnswerError, Grader
+from vqdit_lite.grade.grader import Grader
 
 # ---------------------------------------------------------------- hide
 
 
-def _hide(x0, t, modality, fresh, mask_id):
-    return x0.where(fresh < 1 - t[:, modality], mask_id)
+def _hide(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[:, None]), mask_id)
 
 
-def _hide_one_draw_a_segment(x0, t, modality, fresh, mask_id):
-    firsts = torch.tensor([(modality == segment).nonzero()[0].item() for segment in range(t.shape[1])])
-    return _hide(x0, t, modality, fresh[:, firsts][:, modality], mask_id)
+def _hide_frozen(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(u < alpha_bar[:, None], mask_id)
 
 
-def _hide_in_halves(x0, t, modality, fresh, mask_id):
-    return _hide(x0, t, (torch.arange(len(modality)) >= len(modality) // 2).long(), fresh, mask_id)
+def _hide_the_known(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u >= alpha_bar[:, None]), mask_id)
 
 
-def _hiding(rows, modality, times=None, mask_id=20):
-    modality = torch.tensor(modality)
-    t = torch.rand(rows, modality.max() + 1) if times is None else torch.tensor(times).expand(rows, -1).clone()
-    fresh = torch.rand(rows, len(modality))
-    fresh[:, 1] = 0  # a draw that `rand` can make
-    return [torch.randint(1, mask_id, (rows, len(modality))), t, modality, fresh, mask_id]
+def _hide_other_end(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u > 1 - alpha_bar[:, None]), mask_id)
+
+
+def _hide_rows(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u[:, :1] < alpha_bar[:, None]), mask_id)
+
+
+def _hide_columns(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[None]), mask_id)
+
+
+def _hide_root(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar.sqrt()[:, None]), mask_id)
+
+
+def _hide_exchanged(x0, alpha_bar, u, frozen, mask_id):
+    known = frozen | (u < alpha_bar[:, None])
+    return torch.full_like(x0, mask_id).where(known, x0)
+
+
+def _hide_only_frozen(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(~frozen | (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_both_needed(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen & (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_either(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen ^ (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_all_frozen(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(~frozen & (u < alpha_bar[:, None]), mask_id)
+
+
+def _hide_hidden_share(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < 1 - alpha_bar[:, None]), mask_id)
+
+
+def _hide_first_row(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[0]), mask_id)
+
+
+def _hide_own_numbers(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (torch.rand_like(u) < alpha_bar[:, None]), mask_id)
+
+
+def _hide_at_most(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u <= alpha_bar[:, None]), mask_id)
+
+
+def _hide_own_mask(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[:, None]), x0.max() + 1)
+
+
+def _hide_zero(x0, alpha_bar, u, frozen, mask_id):
+    return x0.where(frozen | (u < alpha_bar[:, None]), 0)
+
+
+def _hiding(alpha_bar, tokens, values, frozen=0.3):
+    shape = len(alpha_bar), tokens
+    return [torch.randint(values, shape), torch.tensor(alpha_bar), torch.rand(shape), torch.rand(shape) < frozen]
+
+
+def _hiding_on_the_edge():
+    """Numbers u of which some are equal to ᾱ; binary fractions, so that all ways to compare agree."""
+    x0, alpha_bar, _, frozen = _hiding([0.0, 0.25, 0.75], 16, 12)
+    return [x0, alpha_bar, torch.randint(4, x0.shape) / 4, frozen, 12]
 
 
 hide = Grader(
     "hide",
     _hide,
     {
-        "two segments at times of their own": lambda: _hiding(8, [0] * 3 + [1] * 6),
-        "draw (only the words are known)": lambda: _hiding(3, [0] * 4 + [1] * 5, [0.0, 1.0]),
-        "describe (only the picture is known)": lambda: _hiding(2, [0] * 2 + [1] * 4, [1.0, 0.0], 11),
-        "three segments": lambda: _hiding(5, [0] * 2 + [1] * 3 + [2] * 4, mask_id=90),
-        "one row": lambda: _hiding(1, [0, 0, 1, 1, 1], mask_id=7),
+        "as many rows as tokens": lambda: [*_hiding([0.9, 0.25, 0.5, 0.7, 0.3], 5, 9), 9],
+        "nothing is frozen": lambda: [*_hiding([0.6, 0.2], 30, 64, frozen=0), 64],
+        "one row": lambda: [*_hiding([0.4], 12, 3), 3],
+        "some u equal to ᾱ": _hiding_on_the_edge,
+        "a mask far above the ids": lambda: [*_hiding([0.3, 0.8, 0.6], 10, 5), 99],
+        "t = 0 and t = 1": lambda: [*_hiding([1.0, 0.0], 7, 20), 20],
     },
     {
-        "Every token got the time of the first segment. Look up the time of the segment that a token is of.": (
-            lambda x0, t, modality, fresh, mask_id: x0.where(fresh < 1 - t[:, :1], mask_id)
+        "Frozen tokens are hidden, too. They must stay, whatever their number u says.": _hide_frozen,
+        "Known and hidden are swapped: ᾱ is the share that is *known*, so a small u keeps its token.": _hide_the_known,
+        "The share is right, but these are not the tokens that were meant: a token is known where its own u lies below "
+        "ᾱ.": _hide_other_end,
+        "One number decides for a whole row. Each token is hidden on its own, by its own u.": _hide_rows,
+        "The shares ᾱ run along the tokens here. Each *row* has a time of its own: give ᾱ an axis for the tokens.": (
+            _hide_columns
         ),
-        "Every token got the mean of the times. Each segment has a time of its own.": (
-            lambda x0, t, modality, fresh, mask_id: x0.where(fresh < 1 - t.mean(1, keepdim=True), mask_id)
+        "This compares with √ᾱ. The root belongs to Gaussian noise; here ᾱ itself is the chance to be known.": (
+            _hide_root
         ),
-        "This is turned round: at t = 0 everything is known, at t = 1 everything is hidden.": (
-            lambda x0, t, modality, fresh, mask_id: _hide(x0, 1 - t, modality, fresh, mask_id)
+        "The mask stands where tokens are known, and the tokens where they are hidden: the two are exchanged.": (
+            _hide_exchanged
         ),
-        "The share is right, but the tokens are others: known are those whose draw lies *below* 1 - t.": (
-            lambda x0, t, modality, fresh, mask_id: x0.where(fresh >= t[:, modality], mask_id)
+        "Only the frozen tokens are hidden; they are the ones that stay.": _hide_only_frozen,
+        "A token must be frozen *and* have a small u to be known here. Each of the two is enough.": _hide_both_needed,
+        "Tokens that are frozen and have a small u, too, are hidden here. Two reasons to stay do not cancel.": (
+            _hide_either
         ),
-        "A draw can be exactly 0, and at t = 1 that token must be hidden, too: known means *below* 1 - t, not at it.": (
-            lambda x0, t, modality, fresh, mask_id: x0.where(fresh <= 1 - t[:, modality], mask_id)
+        "All frozen tokens are hidden. They are the ones that stay in any case.": _hide_all_frozen,
+        "This compares with 1 - ᾱ, the share that is *hidden*. A token is known where u lies below ᾱ.": (
+            _hide_hidden_share
         ),
-        "Known and hidden are exchanged: a token stays known where its draw lies *below* 1 - t.": (
-            lambda x0, t, modality, fresh, mask_id: x0.where(fresh >= 1 - t[:, modality], mask_id)
+        "All rows use the ᾱ of the first. Each row has its own.": _hide_first_row,
+        "These are random numbers of its own. The numbers that decide come in as u.": _hide_own_numbers,
+        "A token with a u equal to ᾱ is known here. It is known where u lies *below* ᾱ, so that at ᾱ = 0 all are "
+        "hidden.": _hide_at_most,
+        "The mask is one above the largest id of x0 here. Its id comes in as `mask_id`.": _hide_own_mask,
+        "Hidden tokens become 0, which is an id like any other. The mask has an id of its own: `mask_id`.": _hide_zero,
+    },
+)
+
+# ---------------------------------------------------------------- fill_chance
+
+fill_chance = Grader(
+    "fill_chance",
+    lambda now, then, rho: (then - (1 - rho) * now) / (1 - now),
+    {
+        "nothing is hidden again": lambda: [
+            torch.tensor([0.2, 0.5, 0.1]),
+            torch.tensor([0.6, 0.9, 0.3]),
+            torch.zeros(3),
+        ],
+        "a share is hidden again": lambda: [
+            torch.tensor([0.25, 0.5, 0.7, 0.05]),
+            torch.tensor([0.5, 0.6, 0.8, 0.35]),
+            torch.tensor([0.4, 0.7, 0.2, 1.0]),
+        ],
+        "from t = 1 to t = 0": lambda: [torch.tensor([0.0, 0.3]), torch.tensor([0.3, 1.0]), torch.zeros(2)],
+        "many steps": lambda: [torch.arange(20) / 20, torch.arange(1, 21) / 20, torch.arange(19, -1, -1) / 40],
+    },
+    {
+        "This is the share of *all* tokens that must come. Only the hidden ones can, so divide by their share.": (
+            lambda now, then, rho: then - (1 - rho) * now
         ),
-        "The segments' times are exchanged: tokens of one segment were hidden by the time of another.": (
-            lambda x0, t, modality, fresh, mask_id: _hide(x0, t.flip(1), modality, fresh, mask_id)
+        "This divides by the share hidden at the end of the step. The chance is one for tokens hidden at its start.": (
+            lambda now, then, rho: (then - (1 - rho) * now) / (1 - then)
         ),
-        "The first half of the row got the time of the first segment, the other half that of the second. Segments need "
-        "not be equally long: modality says which token is of which.": _hide_in_halves,
-        "With two segments this is right. There can be more, and each has a column of t.": (
-            lambda x0, t, modality, fresh, mask_id: _hide(x0, t, modality.clamp(max=1), fresh, mask_id)
+        "This divides by the share that is *known* in the end. Only hidden tokens can be filled in, so divide by the "
+        "share hidden now.": lambda now, then, rho: (then - (1 - rho) * now) / then,
+        "This is the chance to *stay* hidden; one minus it is asked for.": (
+            lambda now, then, rho: (1 - then - rho * now) / (1 - now)
         ),
-        "Too many tokens stay known, as if the share of known tokens were the root of ᾱ. It is ᾱ = 1 - t itself.": (
-            lambda x0, t, modality, fresh, mask_id: x0.where(fresh < (1 - t[:, modality]).sqrt(), mask_id)
+        "The sign is wrong: t' is earlier, so ᾱ(t') is the larger of the two.": (
+            lambda now, then, rho: ((1 - rho) * now - then) / (1 - now)
         ),
-        "Segments are hidden as a whole here. Each token has a draw of its own.": _hide_one_draw_a_segment,
-        "Hidden tokens are 0 here, but 0 is the id of a word. They must become mask_id.": (
-            lambda x0, t, modality, fresh, mask_id: _hide(x0, t, modality, fresh, 0)
+        "ρ is missing: what is hidden again must be made up for.": lambda now, then, rho: (then - now) / (1 - now),
+        "ρ and 1 - ρ are exchanged: a share ρ of the known tokens goes, and the rest of them stay.": (
+            lambda now, then, rho: (then - rho * now) / (1 - now)
         ),
-        "This says which tokens are hidden; the ids x_t are asked for.": (
-            lambda x0, t, modality, fresh, mask_id: fresh >= 1 - t[:, modality]
+        "This divides by what is hidden after ρ has done its work. Only tokens that were hidden when the step began "
+        "can be filled in by it.": lambda now, then, rho: (then - (1 - rho) * now) / (1 - (1 - rho) * now),
+        "This divides by the share that is known now. Only hidden tokens can be filled in, so divide by theirs.": (
+            lambda now, then, rho: (then - (1 - rho) * now) / now
         ),
-        "Hidden tokens are -1 here. In the sequence they must become mask_id.": (
-            lambda x0, t, modality, fresh, mask_id: _hide(x0, t, modality, fresh, -1)
+        "1 - ρ stands on ᾱ(t'). It belongs to ᾱ(t): the tokens known *now* are hidden again.": (
+            lambda now, then, rho: ((1 - rho) * then - now) / (1 - now)
         ),
-        "These draws are new ones. Use those in fresh.": (
-            lambda x0, t, modality, fresh, mask_id: _hide(x0, t, modality, torch.rand(x0.shape), mask_id)
+        "ρ is a share of the *known* tokens, so it must be multiplied by how many are known now.": (
+            lambda now, then, rho: (then - now + rho) / (1 - now)
+        ),
+        "What is hidden again is taken off. It must be added: to end at ᾱ(t'), more has to be filled in.": (
+            lambda now, then, rho: (then - (1 + rho) * now) / (1 - now)
+        ),
+        "ρ is added to the chance as it is. It is a share of the known tokens, and the chance is one of the hidden.": (
+            lambda now, then, rho: (then - now) / (1 - now) + rho
+        ),
+        "The chance is made smaller by the factor 1 - ρ. What is hidden again has to be made up for, so it grows.": (
+            lambda now, then, rho: (1 - rho) * (then - now) / (1 - now)
+        ),
+        "ᾱ(t) and ᾱ(t') are exchanged: the step goes from `now` to `then`.": (
+            lambda now, then, rho: (now - (1 - rho) * then) / (1 - then)
+        ),
+        "Known and hidden are exchanged: `now` and `then` are shares of *known* tokens.": (
+            lambda now, then, rho: ((1 - then) - (1 - rho) * (1 - now)) / now
+        ),
+        "Only the second term is divided by the hidden share: a bracket is missing.": (
+            lambda now, then, rho: then - (1 - rho) * now / (1 - now)
+        ),
+        "ρ was made smaller first, as ρ is made from η in the chapter. Here ρ itself comes in.": (
+            lambda now, then, rho: (then - (1 - rho * ((1 - then) / now).clamp(max=1)) * now) / (1 - now)
         ),
     },
 )
 
-# ---------------------------------------------------------------- own_chances
+# ---------------------------------------------------------------- bits_per_character
 
 
-def _foreign(modality, owner):
-    return owner != modality[:, None]
+def _bits(nats, lengths):
+    return (nats.sum() / lengths.sum() / math.log(2)).item()
 
 
-def _own_chances(logits, modality, owner):
-    return logits.masked_fill(_foreign(modality, owner), -torch.inf).softmax(-1)
-
-
-def _logits_of(rows, lengths, sizes, dtype=torch.float32):
-    def numbers(counts):
-        return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-
-    return [2 * torch.randn(rows, sum(lengths), sum(sizes), dtype=dtype), numbers(lengths), numbers(sizes)]
-
-
-own_chances = Grader(
-    "own_chances",
-    _own_chances,
+bits_per_character = Grader(
+    "bits_per_character",
+    _bits,
     {
-        "as many tokens as ids": lambda: _logits_of(2, [3, 4], [5, 2]),
-        "more ids than tokens": lambda: _logits_of(3, [2, 5], [4, 6]),
-        "three segments in float64": lambda: _logits_of(4, [1, 2, 3], [3, 4, 2], torch.float64),
-        "one segment": lambda: _logits_of(1, [3], [5]),
+        "three texts": lambda: [torch.tensor([20.0, 35.0, 9.0]), torch.tensor([12, 47, 30])],
+        "one text": lambda: [torch.tensor([8 * math.log(2)]), torch.tensor([4])],
+        "many long texts": lambda: [400 * torch.rand(100) + 1, torch.randint(50, 600, (100,))],
+        "float64": lambda: [9 * torch.rand(7).double(), torch.randint(1, 20, (7,))],
     },
     {
-        "The foreign logits are 0, and e to the 0 is 1, so those ids stay possible. Which logit gives a chance of 0?": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), 0).softmax(-1)
+        "These are nats. A bit is log 2 nats, so there are more bits than nats.": (
+            lambda nats, lengths: nats.sum() / lengths.sum()
         ),
-        "Foreign ids have no chance, but the rest does not sum to one. (8.2) divides by the sum over V_i alone.": (
-            lambda logits, modality, owner: logits.softmax(-1).masked_fill(_foreign(modality, owner), 0)
+        "This multiplies by log 2. A bit is only 0.69 nats, so there must be more bits than nats: divide.": (
+            lambda nats, lengths: _bits(nats, lengths) * math.log(2) ** 2
         ),
-        **{
-            f"The foreign logits are {low}. e to the {low} is not 0, so those ids stay possible.": (
-                lambda logits, modality, owner, low=low: logits.masked_fill(_foreign(modality, owner), low).softmax(-1)
-            )
-            for low in (-1, -10)
-        },
-        "The foreign logits are plus infinity, and so is e to that. Not a number comes out.": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), torch.inf).softmax(-1)
+        "This is the mean of each text's own quotient, so that a character of a short text counts for more. Take all "
+        "nats over all characters.": lambda nats, lengths: (nats / lengths).mean() / math.log(2),
+        "These are the bits of each text. One number is asked for, over all texts.": (
+            lambda nats, lengths: nats / lengths / math.log(2)
         ),
-        "The other segments' ids are allowed, and the own ones are not. It is the other way round.": (
-            lambda logits, modality, owner: logits.masked_fill(~_foreign(modality, owner), -torch.inf).softmax(-1)
+        "Every text counts as if it were the longest. What fills it up is padding, and no character.": (
+            lambda nats, lengths: nats.mean() / lengths.max() / math.log(2)
         ),
-        "The softmax runs over the tokens. The chances of one token sum to one over its *ids*.": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), -torch.inf).softmax(1)
+        "Sum and mean are mixed: either both of nats and lengths are summed, or of both the mean is taken.": (
+            lambda nats, lengths: nats.sum() / lengths.float().mean() / math.log(2)
         ),
-        "This is the softmax over all ids; a word can still be a code.": (
-            lambda logits, modality, owner: logits.softmax(-1)
+        "The mean of the nats is divided by the sum of the lengths. Take the sum of both, or the mean of both.": (
+            lambda nats, lengths: nats.mean() / lengths.sum() / math.log(2)
         ),
-        "The foreign logits are as low as the lowest, and that is still a chance. Only one logit gives none at all.": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), logits.min()).softmax(-1)
+        "These are characters per bit; it is the other way up.": lambda nats, lengths: 1 / _bits(nats, lengths),
+        "A long text costs hundreds of nats, and exp of that is more than a float can hold. To change the base of a "
+        "logarithm, divide by a constant.": lambda nats, lengths: nats.exp().log2().sum() / lengths.sum(),
+        "These are bits per text; they must be shared by its characters.": (
+            lambda nats, lengths: nats.mean() / math.log(2)
         ),
-        "The softmax runs over the rows of the batch. The chances of one token sum to one over its *ids*.": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), -torch.inf).softmax(0)
+        "This takes a logarithm of nats, but nats are logarithms already. To change the base, divide by a constant.": (
+            lambda nats, lengths: nats.log2().sum() / lengths.sum()
         ),
-        "Tokens of the first segment take their own ids alone, but the other tokens can still take any id.": (
-            lambda logits, modality, owner: logits.masked_fill(
-                _foreign(modality, owner) & (modality == 0)[:, None], -torch.inf
-            ).softmax(-1)
+        "This is 2 to the number that is asked for: a perplexity.": lambda nats, lengths: 2 ** _bits(nats, lengths),
+        "This is the mean of each text's own quotient, and in nats. Take all nats over all characters, and make bits "
+        "of them.": lambda nats, lengths: (nats / lengths).mean(),
+        "These are the bits of all texts together; they must be shared by all characters.": (
+            lambda nats, lengths: nats.sum() / math.log(2)
         ),
-        "A token of a later segment takes its own ids alone, but one of the first can still take any id.": (
-            lambda logits, modality, owner: logits.masked_fill(
-                _foreign(modality, owner) & (modality > 0)[:, None], -torch.inf
-            ).softmax(-1)
+        "The sign is wrong: nats are costs, and above 0.": lambda nats, lengths: -_bits(nats, lengths),
+        "A bit is log 2 nats, and not 2 of them.": lambda nats, lengths: nats.sum() / lengths.sum() / 2,
+        "log 2 is rounded to 0.69 here, which is not enough digits.": (
+            lambda nats, lengths: nats.sum() / lengths.sum() / 0.69
         ),
-        "With two segments this is right. There can be more, and the ids of each are foreign to all others.": (
-            lambda logits, modality, owner: logits.masked_fill(
-                (modality == 0)[:, None] != (owner == 0), -torch.inf
-            ).softmax(-1)
+        "log 2 is rounded to 0.693 here, which is not enough digits.": (
+            lambda nats, lengths: nats.sum() / lengths.sum() / 0.693
         ),
-        "Rows are tokens and columns are ids: the table of what is allowed is turned on its side.": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner).T, -torch.inf).softmax(-1)
-        ),
-        "These are logits; (8.2) asks for probabilities.": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), -torch.inf)
-        ),
-        "These are logarithms of the probabilities; the probabilities are asked for.": (
-            lambda logits, modality, owner: logits.masked_fill(_foreign(modality, owner), -torch.inf).log_softmax(-1)
-        ),
+        "This takes the logarithm of the quotient, but nats are logarithms already. To change the base, divide by a "
+        "constant.": lambda nats, lengths: (nats.sum() / lengths.sum()).log2(),
     },
 )
 
-# ---------------------------------------------------------------- two_segments
-
-
-class _TwoSegments:
-    def __init__(self, num_words, num_codes, rows, columns):
-        self.num_words, self.num_codes, self.rows, self.columns = num_words, num_codes, rows, columns
-        self.offset, self.mask_id = num_words, num_words + num_codes
-
-    def pack(self, text, picture):
-        picture = picture.flatten(1)
-        moved = (picture + self.offset).where(picture >= 0, self.mask_id)
-        return torch.cat([text.where(text >= 0, self.mask_id), moved], 1)
-
-    def unpack(self, x):
-        ids = x.where(x != self.num_words + self.num_codes, -1)
-        text, picture = ids.split([x.shape[1] - self.rows * self.columns, self.rows * self.columns], 1)
-        return text, self.shaped((picture - self.num_words).where(picture >= 0, -1))
-
-    def shaped(self, picture):
-        return picture.unflatten(1, (self.rows, self.columns))
-
-
-class _NoOffset(_TwoSegments):
-    def pack(self, text, picture):
-        self.offset = 0
-        return super().pack(text, picture)
-
-
-class _OffsetOfLength(_TwoSegments):
-    def pack(self, text, picture):
-        self.offset = text.shape[1]
-        return super().pack(text, picture)
-
-
-class _OffsetOfTheChapter(_TwoSegments):
-    def pack(self, text, picture):
-        self.offset = 12
-        return super().pack(text, picture)
-
-
-class _WordsMoveUp(_TwoSegments):
-    def pack(self, text, picture):
-        self.offset = 0
-        return torch.cat(
-            [(text + self.num_codes).where(text >= 0, self.mask_id), super().pack(text[:, :0], picture)], 1
-        )
-
-
-class _OffsetOneShort(_TwoSegments):
-    def pack(self, text, picture):
-        self.offset = self.num_words - 1
-        return super().pack(text, picture)
-
-
-class _PictureFirst(_TwoSegments):
-    def pack(self, text, picture):
-        return super().pack(text, picture).roll(-text.shape[1], 1)
-
-
-class _HiddenMovesUp(_TwoSegments):
-    def pack(self, text, picture):
-        return torch.cat([text, picture.flatten(1) + self.num_words], 1)
-
-
-class _HiddenTextKept(_TwoSegments):
-    def pack(self, text, picture):
-        packed = super().pack(text, picture)
-        return torch.cat([text, packed[:, text.shape[1] :]], 1)
-
-
-class _HiddenPictureMovesUp(_TwoSegments):
-    def pack(self, text, picture):
-        packed = super().pack(text, picture)
-        return torch.cat([packed[:, : text.shape[1]], picture.flatten(1) + self.num_words], 1)
-
-
-class _HiddenStays(_TwoSegments):
-    def pack(self, text, picture):
-        self.mask_id = -1
-        return super().pack(text, picture)
-
-
-class _HiddenIsZero(_TwoSegments):
-    def pack(self, text, picture):
-        self.mask_id = 0
-        return super().pack(text, picture)
-
-
-class _MaskMovesUp(_TwoSegments):
-    def pack(self, text, picture):
-        packed = super().pack(text, picture)
-        packed[:, text.shape[1] :][picture.flatten(1) < 0] += self.num_words
-        return packed
-
-
-class _TwoMasks(_TwoSegments):
-    def pack(self, text, picture):
-        packed = super().pack(text, picture)
-        packed[:, : text.shape[1]][text < 0] = self.num_words
-        return packed
-
-
-class _PackedByColumns(_TwoSegments):
-    def pack(self, text, picture):
-        return super().pack(text, picture.transpose(1, 2))
-
-
-class _SwappedBack(_TwoSegments):
-    def unpack(self, x):
-        return super().unpack(x)[::-1]
-
-
-class _MaskOneShort(_TwoSegments):
-    def pack(self, text, picture):
-        self.mask_id = self.num_words + self.num_codes - 1
-        return super().pack(text, picture)
-
-
-class _MaskOneFurther(_TwoSegments):
-    def pack(self, text, picture):
-        self.mask_id = self.num_words + self.num_codes + 1
-        return super().pack(text, picture)
-
-
-class _OffsetStays(_TwoSegments):
-    def unpack(self, x):
-        text, picture = super().unpack(x)
-        return text, (picture + self.num_words).where(picture >= 0, -1)
-
-
-class _MaskComesBack(_TwoSegments):
-    def unpack(self, x):
-        length = x.shape[1] - self.rows * self.columns
-        return x[:, :length], self.shaped(x[:, length:] - self.num_words)
-
-
-class _MaskOfPictureComesBack(_TwoSegments):
-    def unpack(self, x):
-        text, _ = super().unpack(x)
-        return text, self.shaped(x[:, text.shape[1] :] - self.num_words)
-
-
-class _MaskOfTextComesBack(_TwoSegments):
-    def unpack(self, x):
-        text, picture = super().unpack(x)
-        return x[:, : text.shape[1]], picture
-
-
-class _HiddenLosesTheOffset(_TwoSegments):
-    def unpack(self, x):
-        text, picture = super().unpack(x)
-        return text, picture.where(picture >= 0, -1 - self.num_words)
-
-
-class _FlatPicture(_TwoSegments):
-    def shaped(self, picture):
-        return picture
-
-
-class _SidesExchanged(_TwoSegments):
-    def shaped(self, picture):
-        return picture.unflatten(1, (self.columns, self.rows))
-
-
-class _ColumnByColumn(_TwoSegments):
-    def shaped(self, picture):
-        return picture.unflatten(1, (self.columns, self.rows)).transpose(1, 2)
-
-
-def _one_way(answer, num_words, num_codes, parts, way):
-    """What `pack` makes of the parts, or `unpack` of the right sequence."""
-    rows, columns = parts[1].shape[1:]
-    made, right = answer(num_words, num_codes, rows, columns), _TwoSegments(num_words, num_codes, rows, columns)
-    given = parts if way == "pack" else [right.pack(*parts)]
-    handed = [part.clone() for part in given]
-    try:
-        came = getattr(made, way)(*handed)
-    except Exception as error:
-        if way == "pack":
-            raise
-        if isinstance(error, NotImplementedError):
-            raise NotImplementedError("pack is right. Now write unpack.") from None
-        raise AnswerError(f"✗ two_segments: unpack raised {type(error).__name__}: {error}") from error
-    if not all(torch.equal(*pair) for pair in zip(given, handed, strict=True)):
-        raise AnswerError(
-            f"✗ two_segments: {way} changes its argument in place. Make a new tensor, so that what was handed in stays "
-            "as it was."
-        )
-    if way == "unpack" and came is not None and not isinstance(came, tuple | list):
-        return f"a {type(came).__name__}"  # a short word for the sentence
-    return came
-
-
-def _parts(way, rows, length, num_words, shape, num_codes, hidden=(0.0, 0.0)):
-    def drawn(size, *shape):
-        return torch.randint(size, (rows, *shape))
-
-    text, picture = drawn(num_words, length), drawn(num_codes, *shape)
-    text[torch.rand(text.shape) < hidden[0]] = -1
-    picture[torch.rand(picture.shape) < hidden[1]] = -1
-    return [num_words, num_codes, [text, picture], way]
-
-
-two_segments = Grader(
-    "two_segments",
-    _TwoSegments,
-    {
-        "pack with nothing hidden": lambda: _parts("pack", 4, 5, 9, (2, 3), 20),
-        "pack with some of both hidden": lambda: _parts("pack", 6, 4, 7, (3, 2), 11, (0.4, 0.4)),
-        "pack words without a picture": lambda: _parts("pack", 3, 3, 12, (4, 2), 64, (0.0, 1.1)),
-        "pack a picture without words": lambda: _parts("pack", 2, 7, 12, (3, 3), 64, (1.1, 0.0)),
-        "pack one word and one code": lambda: _parts("pack", 1, 1, 3, (1, 1), 5),
-        "unpack with nothing hidden": lambda: _parts("unpack", 4, 5, 9, (2, 3), 20),
-        "unpack with some of both hidden": lambda: _parts("unpack", 6, 4, 7, (3, 2), 11, (0.4, 0.4)),
-        "unpack with all hidden": lambda: _parts("unpack", 3, 7, 12, (4, 2), 64, (1.1, 1.1)),
-        "unpack one word and one code": lambda: _parts("unpack", 1, 1, 3, (1, 1), 5),
-    },
-    {
-        "In the sequence, word 3 and code 3 are the same id. The codes must move up.": _NoOffset,
-        "The codes move up by the number of tokens. They must clear all ids that a word can have, not all places.": (
-            _OffsetOfLength
-        ),
-        "The codes move up by 12, as in the chapter. Here there can be another number of words.": _OffsetOfTheChapter,
-        "The words have moved up here, by the number of codes. They keep their ids; the codes move.": _WordsMoveUp,
-        "The codes move up by one too few, so that code 0 is the last word: the words' ids start at 0.": (
-            _OffsetOneShort
-        ),
-        "The picture stands first; the words should.": _PictureFirst,
-        "Hidden tokens must become the mask. Here the -1 of a word stays, and the -1 of a picture moves up like an id, "
-        "so that it reads as the last word.": _HiddenMovesUp,
-        "The hidden words are still -1. In the sequence they must be the mask.": _HiddenTextKept,
-        "The -1 of a hidden picture token has moved up like an id, so that it reads as the last word.": (
-            _HiddenPictureMovesUp
-        ),
-        "Hidden tokens are still -1. In the sequence they must be the mask, the first id that is left.": _HiddenStays,
-        "Hidden tokens have become 0, and that is the id of a word. They must be the mask.": _HiddenIsZero,
-        "The mask of the picture has moved up with the codes. There is one mask for all tokens.": _MaskMovesUp,
-        "A hidden word has become the first id after the words, and that is code 0. There is one mask for all tokens, "
-        "after the codes.": _TwoMasks,
-        "The picture is packed column by column; it should be row by row.": _PackedByColumns,
-        "The text comes back first, then the picture.": _SwappedBack,
-        "The mask is the id of the last code here, so that this code reads as hidden. The ids run from 0.": (
-            _MaskOneShort
-        ),
-        "The mask is one too high. Ids run from 0, so the first free one is the number of words and codes.": (
-            _MaskOneFurther
-        ),
-        "The codes that come back are those of the sequence. Take the offset off again.": _OffsetStays,
-        "The mask comes back like an id. A hidden token must be -1 again.": _MaskComesBack,
-        "The words are right, but a hidden picture token does not come back as -1. Is it compared with the mask before "
-        "the offset is taken off?": _MaskOfPictureComesBack,
-        "The picture is right, but a hidden word does not come back as -1.": _MaskOfTextComesBack,
-        "The offset has been taken off the -1 of hidden picture tokens, too.": _HiddenLosesTheOffset,
-        "The picture must come back with rows and columns.": _FlatPicture,
-        "The picture's two sides are exchanged: it has `rows` rows.": _SidesExchanged,
-        "The picture comes back with its rows and columns mixed up: it was packed row by row.": _ColumnByColumn,
-    },
-    use=_one_way,
-)
-
-# ---------------------------------------------------------------- joint_loss
+# ---------------------------------------------------------------- masked_bound
 
 
 def _surprise(logits, x0):
     return F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")  # (B, N)
 
 
-def _weighted(change):
-    """A loss like the right one, with the weights of the tokens, (B, N), changed."""
-
-    def loss(logits, x0, x, t, modality, mask_id):
-        hidden = x == mask_id
-        weights = change(t, modality).where(hidden, 0)
-        return (weights * _surprise(logits, x0)).sum(1).mean()
-
-    return loss
+def _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id):
+    surprise = _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
+    return -slope / (1 - alpha_bar) * surprise
 
 
-_joint_loss = _weighted(lambda t, modality: 1 / t[:, modality])
-_of_later_times = {
-    f"{extra:g} is added to every time. That keeps 1/0 away, but it changes all other weights, too.": (
-        _weighted(lambda t, modality, extra=extra: 1 / (t + extra)[:, modality])
+def _bound_all(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -slope / (1 - alpha_bar) * _surprise(logits, x0).sum(1)
+
+
+def _bound_known(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _bound_all(logits, x0, x_t, alpha_bar, slope, mask_id) - _masked_bound(
+        logits, x0, x_t, alpha_bar, slope, mask_id
     )
-    for extra in (1e-2, 1e-3, 1e-4, 1e-5)
-}
-_by_time_of_words = _weighted(lambda t, modality: 1 / t[:, :1].expand(-1, len(modality)))
 
 
-def _cut(largest):
-    return _weighted(lambda t, modality: (1 / t[:, modality]).clamp(max=largest))
+def _bound_mean_hidden(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / (x_t == mask_id).sum(1)
 
 
-def _loss_not_safe(logits, x0, x, t, modality, mask_id):
-    return (1 / t[:, modality] * _surprise(logits, x0) * (x == mask_id)).sum(1).mean()
+def _bound_mean_all(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / x0.shape[1]
 
 
-def _loss_late_where(logits, x0, x, t, modality, mask_id):
-    return (_surprise(logits, x0) / t[:, modality]).where(x == mask_id, 0).sum(1).mean()
+def _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
 
 
-def _loss_of_all(logits, x0, x, t, modality, mask_id):
-    return (_surprise(logits, x0) / t[:, modality]).sum(1).mean()
+def _bound_negative(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -_masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id)
 
 
-def _loss_a_row(logits, x0, x, t, modality, mask_id):
-    weights = (1 / t[:, modality]).where(x == mask_id, 0)
-    return (weights * _surprise(logits, x0)).sum(1)
+def _bound_without_slope(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -_masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / slope
 
 
-def _loss_mean_of_hidden(logits, x0, x, t, modality, mask_id):
+def _bound_slope_only(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return (1 - alpha_bar) * _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_known_share(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _bound_slope_only(logits, x0, x_t, alpha_bar, slope, mask_id) / alpha_bar
+
+
+def _bound_bits(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id) / math.log(2)
+
+
+def _bound_logits(logits, x0, x_t, alpha_bar, slope, mask_id):
+    raw = logits.gather(2, x0[..., None])[..., 0]
+    return slope / (1 - alpha_bar) * raw.where(x_t == mask_id, 0).sum(1)
+
+
+def _bound_probability(logits, x0, x_t, alpha_bar, slope, mask_id):
+    p = (-_surprise(logits, x0)).exp().where(x_t == mask_id, 0)
+    return slope / (1 - alpha_bar) * p.sum(1)
+
+
+def _bound_surest(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, logits.argmax(-1), x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_batch_sum(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id).sum()
+
+
+def _bound_batch_mean(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id).mean()
+
+
+def _bound_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return (-slope / (1 - alpha_bar))[:, None] * _surprise(logits, x0).where(x_t == mask_id, 0)
+
+
+def _bound_shared(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return -slope / (1 - alpha_bar) * _surprise(logits, x0).where(x_t == mask_id, 0).sum()
+
+
+def _bound_along_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
+    surprise = -logits.log_softmax(1).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
+    return -slope / (1 - alpha_bar) * surprise.sum(1)
+
+
+def _bound_along_rows(logits, x0, x_t, alpha_bar, slope, mask_id):
+    surprise = -logits.log_softmax(0).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
+    return -slope / (1 - alpha_bar) * surprise.sum(1)
+
+
+def _bound_reshaped(logits, x0, x_t, alpha_bar, slope, mask_id):
+    mixed = logits.reshape(len(logits), logits.shape[2], -1).transpose(1, 2)
+    return _masked_bound(mixed, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return _masked_bound(logits.softmax(-1), x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_mean_of_all(logits, x0, x_t, alpha_bar, slope, mask_id):
+    hidden = x_t == mask_id
+    return -slope / (1 - alpha_bar) * _surprise(logits, x0)[hidden].mean()
+
+
+def _bound_one_minus(logits, x0, x_t, alpha_bar, slope, mask_id):
+    p = (-_surprise(logits, x0)).exp()
+    return -slope / (1 - alpha_bar) * (1 - p).where(x_t == mask_id, 0).sum(1)
+
+
+def _bound_times_log(logits, x0, x_t, alpha_bar, slope, mask_id):
+    return slope * (1 - alpha_bar).log() * _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _bound_share_of_mask(logits, x0, x_t, alpha_bar, slope, mask_id):
+    share = (x_t == mask_id).float().mean(1)
+    return -slope / share * _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id)
+
+
+def _cosine(t):
+    t = torch.tensor(t)
+    return (math.pi / 2 * t).cos().square(), -math.pi / 2 * (math.pi * t).sin()
+
+
+def _straight(t):
+    t = torch.tensor(t)
+    return 1 - t, -torch.ones_like(t)
+
+
+def _bounding(hidden, times, vocabulary, schedule):
+    """Arguments for rows of tokens of which `hidden` says how many of how many are hidden."""
+    counts, tokens = hidden
+    x0 = torch.randint(vocabulary, (len(counts), tokens))
+    mask = torch.rand(x0.shape).argsort(1).argsort(1) < torch.tensor(counts)[:, None]
+    logits = 2 * torch.randn(*x0.shape, vocabulary)
+    return [logits, x0, x0.masked_fill(mask, vocabulary), *schedule(times), vocabulary]
+
+
+masked_bound = Grader(
+    "masked_bound",
+    _masked_bound,
+    {
+        "three rows, the cosine": lambda: _bounding(([2, 3, 5], 7), [0.3, 0.6, 0.8], 4, _cosine),
+        "ᾱ = 1 - t, and t = 1": lambda: _bounding(([1, 3, 6, 9], 9), [0.1, 0.4, 0.7, 1.0], 6, _straight),
+        "a row without hidden tokens": lambda: _bounding(([0, 2], 5), [0.05, 0.5], 3, _cosine),
+        "one row of one token": lambda: _bounding(([1], 1), [0.9], 8, _straight),
+    },
+    {
+        "All tokens count here. What is known costs nothing: only hidden tokens do.": _bound_all,
+        "The known tokens count here, and the hidden ones do not. It is the other way round.": _bound_known,
+        "This is a mean over the hidden tokens; (8.5) has their sum. A sequence costs as much as all of its tokens.": (
+            _bound_mean_hidden
+        ),
+        "This is a mean over the tokens; (8.5) has the sum over the hidden ones.": _bound_mean_all,
+        "The weight w(t) of (8.5) is missing.": _bound_unweighted,
+        "The sign is wrong: a cost in nats is above 0. ᾱ falls, so its slope is below 0 and w(t) above.": (
+            _bound_negative
+        ),
+        "The weight lacks the slope. 1 / (1 - ᾱ) alone is right only where ᾱ falls by one in a unit of time; the "
+        "chain rule brings in the derivative of ᾱ.": _bound_without_slope,
+        "The weight is the derivative of a *logarithm*: the slope has to be divided by what stands in the logarithm.": (
+            _bound_slope_only
+        ),
+        "The slope is divided by ᾱ, as for log ᾱ. (8.5) has the logarithm of the *hidden* share.": _bound_known_share,
+        "These are bits: log2 was used, or a division by log 2. (8.5) counts nats.": _bound_bits,
+        "These are logits as they came. They become logarithms of probabilities by log_softmax.": _bound_logits,
+        "This adds up probabilities; the cost is minus their logarithm.": _bound_probability,
+        "This is the surprise about the values of which the denoiser is surest. What counts is what x0 says.": (
+            _bound_surest
+        ),
+        "There is a number for each token here. Add up the tokens of each row.": _bound_tokens,
+        "The surprise of all rows was added up, and each row got the total. A row costs what its own tokens cost.": (
+            _bound_shared
+        ),
+        "This is the sum over the batch; one number for each row is asked for.": _bound_batch_sum,
+        "This is the mean over the batch; one number for each row is asked for.": _bound_batch_mean,
+        "The softmax runs over the tokens of a row, the wrong axis: for each token, the chances of its V values add up "
+        "to 1.": _bound_along_tokens,
+        "The softmax runs over the rows of the batch, the wrong axis: for each token, the chances of its V values add "
+        "up to 1.": _bound_along_rows,
+        "`reshape` and `view` exchange no axes: they deal out the numbers anew, and tokens and values are mixed. "
+        "Transpose instead.": _bound_reshaped,
+        "The softmax is taken twice: `cross_entropy` and `log_softmax` take logits, and got probabilities.": (
+            _bound_softmax_twice
+        ),
+        "Each row got the mean surprise of the hidden tokens of all rows. A row costs the sum of what its own cost.": (
+            _bound_mean_of_all
+        ),
+        "This adds up 1 - p; the surprise is minus the logarithm of p.": _bound_one_minus,
+        "The logarithm itself is in the weight. (8.5) has its derivative: f' / f.": _bound_times_log,
+        "This divides by the share that is hidden in x_t, which scatters from mask to mask. The weight has the share "
+        "that is hidden on average, by the schedule.": _bound_share_of_mask,
+    },
+)
+
+# ---------------------------------------------------------------- confidence_step
+
+
+def _rank(confidence):
+    return confidence.argsort(1).argsort(1)  # 0 for the lowest
+
+
+def _confidence_step(x, drawn, mask_id, confidence, left):
     hidden = x == mask_id
-    return (_surprise(logits, x0) / t[:, modality])[hidden].sum() / hidden.sum()
+    fill = _rank(confidence.masked_fill(~hidden, torch.inf)) >= left[:, None]
+    return drawn.where(hidden & fill, x)
 
 
-def _loss_mean_a_row(logits, x0, x, t, modality, mask_id):
-    return (_loss_a_row(logits, x0, x, t, modality, mask_id) / (x == mask_id).sum(1).clamp(min=1)).mean()
+def _step_least_sure(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, -confidence, left)
 
 
-def _loss_mean_a_segment(logits, x0, x, t, modality, mask_id):
-    counts = modality.bincount()[modality]
-    return ((1 / t[:, modality]).where(x == mask_id, 0) * _surprise(logits, x0) / counts).sum(1).mean()
+def _step_all_ranked(x, drawn, mask_id, confidence, left):
+    return drawn.where((x == mask_id) & (_rank(confidence) >= left[:, None]), x)
 
 
-def _loss_of_the_text(logits, x0, x, t, modality, mask_id):
-    return (1 / t[:, :1] * _surprise(logits, x0) * (x == mask_id)).sum(1).mean()
+def _step_known_last(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, -torch.inf)) >= left[:, None]), x)
 
 
-def _loss_without_rows(logits, x0, x, t, modality, mask_id):
-    return _loss_a_row(logits, x0, x, t, modality, mask_id)[(t > 0).all(1)].mean()
+def _step_known_zero(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence * hidden) >= left[:, None]), x)
 
 
-def _loss_nanmean(logits, x0, x, t, modality, mask_id):
-    return (1 / t[:, modality] * _surprise(logits, x0) * (x == mask_id)).sum(1).nanmean()
+def _step_overwritten(x, drawn, mask_id, confidence, left):
+    fill = _rank(confidence.masked_fill(x != mask_id, torch.inf)) >= left[:, None]
+    return drawn.where(fill, mask_id)
 
 
-def _loss_and_gradient(answer, logits, x0, x, t, modality, mask_id):
-    """The loss and its gradient for logits, each in words where it is no number, so that two of them can be equal.
+def _step_all_again(x, drawn, mask_id, confidence, left):
+    return drawn.where(_rank(confidence) >= left[:, None], mask_id)
 
-    It is asked again with the words of the first row shown in full, to see whether a mistake or two are left.
+
+def _step_known_lost(x, drawn, mask_id, confidence, left):
+    kept = _confidence_step(x, drawn, mask_id, confidence, left)
+    return kept.masked_fill(x != mask_id, mask_id)
+
+
+def _step_one_fewer(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, left + 1)
+
+
+def _step_one_more(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, left - 1)
+
+
+def _step_fills_left(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, (x == mask_id).sum(1) - left)
+
+
+def _step_fills_left_least(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, torch.inf)) < left[:, None]), x)
+
+
+def _step_down_the_columns(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    rank = confidence.masked_fill(~hidden, torch.inf).argsort(0).argsort(0)
+    return drawn.where(hidden & (rank >= left[:, None]), x)
+
+
+def _step_one_argsort(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    order = confidence.masked_fill(~hidden, torch.inf).argsort(1)
+    return drawn.where(hidden & (order >= left[:, None]), x)
+
+
+def _step_across_rows(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    rank = _rank(confidence.masked_fill(~hidden, torch.inf).view(1, -1)).view(x.shape)
+    return drawn.where(hidden & (rank >= left.sum()), x)
+
+
+def _step_first_left(x, drawn, mask_id, confidence, left):
+    return _confidence_step(x, drawn, mask_id, confidence, left[:1].expand(len(x)))
+
+
+def _step_all_filled(x, drawn, mask_id, confidence, left):
+    return drawn.where(x == mask_id, x)
+
+
+def _step_known_hidden(x, drawn, mask_id, confidence, left):
+    return drawn.where(x == mask_id, x).masked_fill(_rank(confidence) < left[:, None], mask_id)
+
+
+def _step_known_one(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    return drawn.where(hidden & (_rank(confidence.masked_fill(~hidden, 1)) >= left[:, None]), x)
+
+
+def _from_the_top(x, mask_id, confidence, left, known, rank):
+    hidden = x == mask_id
+    places = rank(-confidence.masked_fill(~hidden, known))
+    return hidden & (places < hidden.sum(1, keepdim=True) - left[:, None])
+
+
+def _step_known_zero_above(x, drawn, mask_id, confidence, left):
+    return drawn.where(_from_the_top(x, mask_id, confidence, left, 0, _rank), x)
+
+
+def _step_one_argsort_above(x, drawn, mask_id, confidence, left):
+    return drawn.where(_from_the_top(x, mask_id, confidence, left, -torch.inf, lambda c: c.argsort(1)), x)
+
+
+def _step_as_many_everywhere(x, drawn, mask_id, confidence, left):
+    hidden = x == mask_id
+    rank = _rank(-confidence.masked_fill(~hidden, -torch.inf))
+    return drawn.where(rank < (hidden.sum(1) - left).amax(), x)
+
+
+def _stepping(hidden, left, tokens, mask_id):
+    """Rows of which `hidden` says how many tokens are hidden, with confidences around 0, of either sign."""
+    shape = len(hidden), tokens
+    mask = torch.rand(shape).argsort(1).argsort(1) < torch.tensor(hidden)[:, None]
+    x = torch.randint(mask_id, shape).masked_fill(mask, mask_id)
+    drawn = (x + torch.randint(1, mask_id, shape)) % mask_id  # differs from what is known
+    return [x, drawn, mask_id, torch.randn(shape), torch.tensor(left)]
+
+
+confidence_step = Grader(
+    "confidence_step",
+    _confidence_step,
+    {
+        "three rows": lambda: _stepping([6, 5, 8], [4, 1, 5], 10, 20),
+        "nothing is known yet": lambda: _stepping([7, 7], [4, 6], 7, 50),
+        "all or nothing": lambda: _stepping([4, 4, 0, 9], [0, 4, 0, 0], 9, 6),
+        "one row": lambda: _stepping([11], [10], 16, 64),
+        "many rows": lambda: _stepping([5] * 30, [2] * 30, 8, 5),
+    },
+    {
+        "The least sure were filled in; the surest come first.": _step_least_sure,
+        "Known tokens take part in the ranking, and push hidden ones up or down. Only the hidden ones compete.": (
+            _step_all_ranked
+        ),
+        "Known tokens are ranked below all others here, and use up the places of those that should stay hidden.": (
+            _step_known_last
+        ),
+        "A confidence of 0 does not take the known tokens out of the ranking, as confidences may lie below 0.": (
+            _step_known_zero
+        ),
+        "Tokens that were known are overwritten by what was drawn for them. They must stay.": _step_overwritten,
+        "Known tokens were treated like hidden ones: ranked again, and overwritten or hidden.": _step_all_again,
+        "What was known is lost: it must come through as it was.": _step_known_lost,
+        "One too few is filled in. Exactly `left` of the hidden tokens remain hidden.": _step_one_fewer,
+        "One too many is filled in. Exactly `left` of the hidden tokens remain hidden.": _step_one_more,
+        "`left` tokens are filled in. It says how many *remain hidden*.": _step_fills_left,
+        "The tokens that should stay hidden are filled in, and the others are not.": _step_fills_left_least,
+        "The ranking runs over the rows of the batch. It must run along the tokens of each row: axis 1.": (
+            _step_down_the_columns
+        ),
+        "`argsort` gives the places in the order of their confidence, not the rank of each place. Comparing it with "
+        "`left` mixes the two up.": _step_one_argsort,
+        "The tokens of all rows are ranked together. Each row is a sequence of its own, and keeps its own `left`.": (
+            _step_across_rows
+        ),
+        "Every row uses the `left` of the first.": _step_first_left,
+        "All hidden tokens are filled in; `left` of them must stay hidden.": _step_all_filled,
+        "Known tokens were hidden: what stays hidden was picked from the whole row. Pick it from the hidden ones.": (
+            _step_known_hidden
+        ),
+        "A confidence of 1 does not take the known tokens out of the ranking, as confidences may lie above 1.": (
+            _step_known_one
+        ),
+        "With a confidence of 0, known tokens come before hidden ones with a confidence below 0, and take their "
+        "places.": _step_known_zero_above,
+        "`argsort` from the top down, too, gives places in the order of their confidence, and not the rank of each.": (
+            _step_one_argsort_above
+        ),
+        "The same number is filled in in every row. In each it is the number of its hidden tokens less its `left`.": (
+            _step_as_many_everywhere
+        ),
+    },
+)
+
+# ---------------------------------------------------------------- confidences
+
+
+def _gumbel(u):
+    return -(-u.log()).log()
+
+
+def _confidences(p, u, times, randomness):
+    return p.log() + randomness * times[1:, None] * _gumbel(u)
+
+
+def _given_code(p, u, times, randomness):
+    return p + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
+
+
+def _confidences_compound(p, u, times, randomness):
+    return p.log() + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
+
+
+def _confidences_of_p(p, u, times, randomness):
+    return p + randomness * times[1:, None] * _gumbel(u)
+
+
+def _confidences_now(p, u, times, randomness):
+    return p.log() + randomness * times[:-1, None] * _gumbel(u)
+
+
+def _confidences_compound_now(p, u, times, randomness):
+    return p.log() + randomness * times[:-1].cumprod(0)[:, None] * _gumbel(u)
+
+
+def _confidences_rising(p, u, times, randomness):
+    return p.log() + randomness * (1 - times[1:, None]) * _gumbel(u)
+
+
+def _confidences_constant(p, u, times, randomness):
+    return p.log() + randomness * _gumbel(u)
+
+
+def _confidences_by_step(p, u, times, randomness):
+    return p.log() + randomness * (1 - torch.arange(1, len(p) + 1) / len(p))[:, None] * _gumbel(u)
+
+
+def _confidences_minus(p, u, times, randomness):
+    return p.log() - randomness * times[1:, None] * _gumbel(u)
+
+
+def _confidences_uniform(p, u, times, randomness):
+    return p.log() + randomness * times[1:, None] * u
+
+
+def _confidences_one_log(p, u, times, randomness):
+    return p.log() - randomness * times[1:, None] * u.log()
+
+
+def _confidences_log2(p, u, times, randomness):
+    return p.log2() + randomness * times[1:, None] * _gumbel(u)
+
+
+def _ordering(times, tokens, randomness):
+    times, shape = torch.tensor(times), (len(times) - 1, tokens)
+    return [0.01 + 0.98 * torch.rand(shape), 0.01 + 0.98 * torch.rand(shape), times, randomness]
+
+
+confidences = Grader(
+    "confidences",
+    _confidences,
+    {
+        "four uneven steps": lambda: _ordering([1.0, 0.9, 0.7, 0.4, 0.0], 5, 1.0),
+        "ten even steps": lambda: _ordering([i / 10 for i in range(10, -1, -1)], 3, 2.5),
+        "one step": lambda: _ordering([1.0, 0.0], 6, 4.0),
+        "a randomness of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
+    },
+    {
+        "This is the function of the text: both mistakes are still in it.": _given_code,
+        "One mistake is mended. But the noise still fades too early: the factor of one step is multiplied onto those "
+        "of all steps before. Each step starts from the randomness that was handed in.": _confidences_compound,
+        "One mistake is mended, and the fading is right. But the noise is added to p; look at the first summand of "
+        "(8.7).": _confidences_of_p,
+        "This is t, the time at which a step starts. (8.7) has t', at which it ends.": _confidences_now,
+        "The noise still fades too early, as the factors pile up; and t' is the time at which a step *ends*.": (
+            _confidences_compound_now
+        ),
+        "The noise grows from step to step. It should be strongest at the start, where t' is near 1.": (
+            _confidences_rising
+        ),
+        "The noise does not fade at all: t' of (8.7) is missing.": _confidences_constant,
+        "`randomness` itself is missing: it scales the noise of every step.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, 1.0)
+        ),
+        "Minus log p is the surprise: it is *low* where the denoiser is sure. The confidence has plus log p.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - 2 * p.log()
+        ),
+        "This counts steps. On an uneven grid that is not the time; take t' from times.": _confidences_by_step,
+        "The noise is taken off; (8.7) adds it. Gumbel noise is not symmetric, so the sign matters.": (
+            _confidences_minus
+        ),
+        "This adds uniform numbers; (8.7) turns them into Gumbel noise first.": _confidences_uniform,
+        "Gumbel noise takes the logarithm twice, with a minus before each.": _confidences_one_log,
+        "This is the logarithm to base 2; (8.7) has the natural one.": _confidences_log2,
+        "The logarithm is taken of p and the noise together; (8.7) takes that of p alone, and adds the noise.": (
+            lambda p, u, times, randomness: _confidences_of_p(p, u, times, randomness).log()
+        ),
+        "The logarithm of p is multiplied by the noise; (8.7) adds the two.": (
+            lambda p, u, times, randomness: p.log() * (_confidences(p, u, times, randomness) - p.log())
+        ),
+        "This normalises the row first: `log_softmax` takes logits, but p holds probabilities.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log_softmax(-1)
+        ),
+        "log(1 + p) was taken for log p. A token that is hardly likely would lose next to nothing.": (
+            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log1p()
+        ),
+        "The time counts twice here: t' is a factor once.": (
+            lambda p, u, times, randomness: p.log() + randomness * times[1:, None] ** 2 * _gumbel(u)
+        ),
+        "These are random numbers of its own. The uniform numbers come in as u.": (
+            lambda p, u, times, randomness: _confidences(p, torch.rand_like(u), times, randomness)
+        ),
+    },
+)
+
+# ---------------------------------------------------------------- pair_error
+
+
+def _answers(denoiser, x, place):
+    """Logits when both are hidden, (N, V), and with each value at a place, (V, N, V)."""
+    alone = denoiser(x[None])[0]
+    filled = torch.stack([x.index_fill(0, torch.tensor([place]), value) for value in range(alone.shape[-1])])
+    return alone, denoiser(filled)
+
+
+def _tables(denoiser, x, place):
+    """Chances when both are hidden, (N, V), and with each value at a place, (V, N, V)."""
+    alone, after = _answers(denoiser, x, place)
+    return alone.softmax(-1), after.softmax(-1)
+
+
+def _others(error, x, place, mask_id):
+    return error.where((x == mask_id) & (torch.arange(len(x)) != place), 0)
+
+
+def _error_before_zeros(denoiser, x, place):
+    alone, after = _tables(denoiser, x, place)
+    joint = alone[place][:, None, None] * after  # (V, N, V)
+    at_once = alone[place][:, None, None] * alone
+    return (joint - at_once).abs().sum((0, 2)) / 2
+
+
+def _pair_error(denoiser, x, place, mask_id):
+    return _others(_error_before_zeros(denoiser, x, place), x, place, mask_id)
+
+
+def _error_own_place(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place).where(x == mask_id, 0)
+
+
+def _error_known(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place).where(torch.arange(len(x)) != place, 0)
+
+
+def _error_zeros_nowhere(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place)
+
+
+def _error_doubled(denoiser, x, place, mask_id):
+    return 2 * _pair_error(denoiser, x, place, mask_id)
+
+
+def _error_unweighted(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after - alone).abs().sum(2).mean(0) / 2, x, place, mask_id)
+
+
+def _error_summed(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after - alone).abs().sum((0, 2)) / 2, x, place, mask_id)
+
+
+def _error_worst_value(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after - alone).abs().sum(2).amax(0) / 2, x, place, mask_id)
+
+
+def _error_left_out(denoiser, x, place, mask_id):
+    return _error_before_zeros(denoiser, x, place)[(x == mask_id) & (torch.arange(len(x)) != place)]
+
+
+def _error_surest_only(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others((after[alone[place].argmax()] - alone).abs().sum(1) / 2, x, place, mask_id)
+
+
+def _error_cancelled(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    mean = torch.einsum("a,anv->nv", alone[place], after)
+    return _others((mean - alone).abs().sum(1) / 2, x, place, mask_id)
+
+
+def _error_squared(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).square()) / 2, x, place, mask_id)
+
+
+def _error_mean_of_values(denoiser, x, place, mask_id):
+    alone, _ = _tables(denoiser, x, place)
+    return _pair_error(denoiser, x, place, mask_id) * 2 / alone.shape[-1]
+
+
+def _error_largest(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(torch.einsum("a,an->n", alone[place], (after - alone).abs().amax(2)), x, place, mask_id)
+
+
+def _error_of_own_chances(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(torch.einsum("na,anv->n", alone, (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _error_turned_round(denoiser, x, place, mask_id):
+    errors = [_error_before_zeros(denoiser, x, j)[place] for j in range(len(x))]
+    return _others(torch.stack(errors), x, place, mask_id)
+
+
+def _error_place_twice(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    gaps = (after - alone[place]).abs().sum(-1)  # (V, N)
+    return _others(alone[place] @ gaps / 2, x, place, mask_id)
+
+
+def _error_last_value_missing(denoiser, x, place, mask_id):
+    alone, after = _tables(denoiser, x, place)
+    return _others(alone[place][:-1] @ (after[:-1] - alone).abs().sum(-1) / 2, x, place, mask_id)
+
+
+def _error_all_filled(denoiser, x, place, mask_id):
+    alone = denoiser(x[None])[0].softmax(-1)
+    after = denoiser(torch.stack([x.masked_fill(x == mask_id, value) for value in range(mask_id)])).softmax(-1)
+    return _others(alone[place] @ (after - alone).abs().sum(-1) / 2, x, place, mask_id)
+
+
+def _error_along_tokens(denoiser, x, place, mask_id):
+    alone, after = (chances.softmax(-2) for chances in _answers(denoiser, x, place))
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _error_of_exp(denoiser, x, place, mask_id):
+    alone, after = (chances.exp() for chances in _answers(denoiser, x, place))
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _error_raw(denoiser, x, place, mask_id):
+    alone, after = _answers(denoiser, x, place)
+    return _others(torch.einsum("a,anv->n", alone[place], (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _error_of_logits(denoiser, x, place, mask_id):
+    alone, after = _answers(denoiser, x, place)
+    weight = alone.softmax(-1)[place]
+    return _others(torch.einsum("a,anv->n", weight, (after - alone).abs()) / 2, x, place, mask_id)
+
+
+def _exact(sequences, probabilities, vocabulary):
+    """The best denoiser of a world with few sequences (S, N), as in the chapter; it needs no time.
+
+    It is sure of hidden tokens as far as it can be. Of known ones it doubts half, as a network may.
     """
-    shown = torch.zeros_like(x, dtype=torch.bool)
-    shown[0] = modality == 0
-    early = t.clone()
-    early[0, 0] = 0
-    second = [logits.clone(), x0.clone(), x0.where(shown, x), early, modality.clone(), mask_id]
-
-    logits = logits.detach().clone().requires_grad_()
-    loss = answer(logits, x0, x, t, modality, mask_id)
-    if loss is None:
-        return None
-    if not isinstance(loss, Tensor | float | int):
-        raise AnswerError(f"✗ joint_loss: one number is asked for; a {type(loss).__name__} came.")
-    loss = torch.as_tensor(loss)
-    gradient = torch.zeros_like(logits)
-    if loss.requires_grad:
-        gradient = torch.autograd.grad(loss.sum(), logits, allow_unused=True)[0]
-    again = torch.as_tensor(answer(*second))
-    return {
-        "loss": loss.detach() if loss.isfinite().all() else str(loss.sum().item()),
-        "gradient": gradient if gradient is None or gradient.isfinite().all() else "not a number",
-        "loss with the words of a row shown in full": "not a number" if again.isnan().any() else "a number",
-    }
-
-
-def _to_learn_from(rows, modality, num_ids, *times):
-    """Times row by row, the last ones for all rows that are left; random ones without."""
-    modality = torch.tensor(modality)
-    t = 0.2 + 0.7 * torch.rand(rows, modality.max() + 1)
-    if times:
-        t = torch.tensor([*times, *[times[-1]] * (rows - len(times))])
-    x0, fresh = torch.randint(num_ids, (rows, len(modality))), torch.rand(rows, len(modality))
-    fresh[:, 0] = 0.999  # nearly always hidden, even at an early time
-    logits = torch.randn(rows, len(modality), num_ids)
-    return [logits, x0, _hide(x0, t, modality, fresh, num_ids), t, modality, num_ids]
-
-
-_IS_ZERO = (
-    "Where a segment is shown in full, t is 0 and 1/t is infinite, and infinity times 0 is not a number. The infinite "
-    "weight must never meet the surprise."
-)
-
-joint_loss = Grader(
-    "joint_loss",
-    _joint_loss,
-    {
-        "both segments hidden in part": lambda: _to_learn_from(4, [0] * 3 + [1] * 5, 9),
-        "the words of some rows known": lambda: _to_learn_from(4, [0] * 4 + [1] * 6, 12, [0.0, 0.6], [0.5, 0.3]),
-        "the picture known": lambda: _to_learn_from(2, [0] * 3 + [1] * 4, 7, [0.7, 0.0]),
-        "a time near zero": lambda: _to_learn_from(3, [0] * 3 + [1] * 4, 8, [0.008, 0.6]),
-        "three segments": lambda: _to_learn_from(5, [0] * 2 + [1] * 3 + [2] * 4, 10),
-        "nothing hidden": lambda: _to_learn_from(1, [0] * 2 + [1] * 2, 5, [0.0, 0.0]),
-    },
-    {
-        "This is the function of the text: both mistakes are still in it.": _loss_of_the_text,
-        "Every token is weighted by the time of the words. (8.1) weights a segment's tokens by that segment's time.": (
-            _by_time_of_words
-        ),
-        f"{_IS_ZERO} Multiplying by hidden comes too late.": _loss_not_safe,
-        "The loss is right, but its gradient is not a number. Dropping the infinite terms afterwards helps on the way "
-        "forward alone; on the way back 0 is still multiplied by 1/0. Choose before you multiply.": _loss_late_where,
-        "Rows that show a segment in full are left out. What is hidden in their other segment still counts.": (
-            _loss_without_rows
-        ),
-        "Rows whose loss is not a number are left out. What is hidden in their other segment still counts.": (
-            _loss_nanmean
-        ),
-        "The weights are cut at 10, as in the training of the shipped model. Here w = 1/t as it is.": _cut(10),
-        "The weights are cut at 100. Here w = 1/t as it is.": _cut(100),
-        "This counts the known tokens as well. The model sees them, so there is nothing to learn from them: (8.1) sums "
-        "over hidden ones.": _loss_of_all,
-        "The weights are missing: (8.1) with w = 1/t.": _weighted(lambda t, modality: torch.ones_like(t)[:, modality]),
-        "The weight is t here. A hidden token counts 1/t: where little is hidden, each one counts more.": (
-            _weighted(lambda t, modality: t[:, modality])
-        ),
-        "The weights are exchanged: each segment is weighted by the time of another one.": (
-            _weighted(lambda t, modality: 1 / t.flip(1)[:, modality])
-        ),
-        "Every token is weighted by the time of the last segment. (8.1) weights a segment's tokens by that segment's "
-        "time.": _weighted(lambda t, modality: 1 / t[:, -1:].expand(-1, len(modality))),
-        "With two segments this is right. There can be more, and each has a column of t.": (
-            _weighted(lambda t, modality: 1 / t[:, modality.clamp(max=1)])
-        ),
-        "The weight is 1/(1 - t) here; for ᾱ = 1 - t it is 1/t.": (
-            _weighted(lambda t, modality: 1 / (1 - t[:, modality]))
-        ),
-        "All segments share one weight, of the mean time. Each has its own.": (
-            _weighted(lambda t, modality: 1 / t.mean(1, keepdim=True).expand(-1, len(modality)))
-        ),
-        "This is the mean over the tokens; (8.1) sums over them. The mean runs over the rows alone.": (
-            lambda logits, x0, x, t, modality, mask_id: _joint_loss(logits, x0, x, t, modality, mask_id) / len(modality)
-        ),
-        "This is the mean over the hidden tokens; (8.1) sums over them. The mean runs over the rows alone.": (
-            _loss_mean_of_hidden
-        ),
-        "Each row's sum is divided by the number of its hidden tokens; (8.1) sums over them.": _loss_mean_a_row,
-        "Each segment's sum is divided by the number of its tokens; (8.1) sums over them.": _loss_mean_a_segment,
-        "This is the sum over the batch; take the mean of its rows.": (
-            lambda *arguments: _loss_a_row(*arguments).sum()
-        ),
-        "These are the losses of the rows; take their mean.": _loss_a_row,
-        "The sign is wrong: a loss is *minus* the logarithm.": lambda *arguments: -_joint_loss(*arguments),
-        "The number is right, but it carries no gradient, so that nothing is learned from it.": (
-            lambda *arguments: _joint_loss(*arguments).detach()
-        ),
-        **_of_later_times,
-    },
-    use=_loss_and_gradient,
-)
-
-# ---------------------------------------------------------------- guided_chances
-
-
-def _guided_logits(conditional, unconditional, scale):
-    impossible = conditional == -torch.inf
-    return (unconditional + scale * (conditional - unconditional)).masked_fill(impossible, -torch.inf)
-
-
-def _guided_chances(conditional, unconditional, scale):
-    return _guided_logits(conditional, unconditional, scale).softmax(-1)
-
-
-def _mixed_chances(conditional, unconditional, scale):
-    p, q = unconditional.softmax(-1), conditional.softmax(-1)
-    return p + scale * (q - p)
-
-
-def _mixed_above_zero(conditional, unconditional, scale):
-    mixed = _mixed_chances(conditional, unconditional, scale).clamp(min=0)
-    return mixed / mixed.sum(-1, keepdim=True)
-
-
-def _guided_product(conditional, unconditional, scale):
-    p, q = unconditional.softmax(-1), conditional.softmax(-1)
-    return (p ** (1 - scale) * q**scale).where(conditional != -torch.inf, 0)
-
-
-def _guided_careless(conditional, unconditional, scale):
-    return (unconditional + scale * (conditional - unconditional)).softmax(-1)
-
-
-def _guided_repaired_late(conditional, unconditional, scale):
-    return _guided_careless(conditional, unconditional, scale).nan_to_num(0)
-
-
-def _guided_repaired_to_zero(conditional, unconditional, scale):
-    return (unconditional + scale * (conditional - unconditional)).nan_to_num(0).softmax(-1)
-
-
-def _in_words(answer, *arguments):
-    """The answer's chances, or words where some are no numbers, so that two of them can be equal."""
-    chances = answer(*arguments)
-    return "not a number" if isinstance(chances, Tensor) and chances.isnan().any() else chances
-
-
-def _two_opinions(rows, tokens, num_ids, scale, own=None, dtype=torch.float32, level=0.0):
-    opinions = [level + torch.randn(rows, tokens, num_ids, dtype=dtype) for _ in range(2)]
-    for logits in opinions if own else ():
-        logits[..., own:] = -torch.inf
-    return [*opinions, scale]
-
-
-guided_chances = Grader(
-    "guided_chances",
-    _guided_chances,
-    {
-        "s = 3": lambda: _two_opinions(3, 4, 6, 3.0),
-        "s = 1.5 with foreign ids": lambda: _two_opinions(2, 5, 9, 1.5, own=4),
-        "s = 1 with foreign ids": lambda: _two_opinions(4, 1, 5, 1.0, own=3),
-        "s = 0 with foreign ids": lambda: _two_opinions(1, 3, 7, 0.0, own=6),
-        "s = 2 with low logits": lambda: _two_opinions(3, 2, 6, 2.0, own=4, level=-15.0),
-        "s = 4 in float64": lambda: _two_opinions(2, 2, 8, 4.0, own=5, dtype=torch.float64),
-    },
-    {
-        "Foreign ids are at minus infinity in both, and minus infinity less minus infinity is not a number. One such "
-        "number spoils the softmax of its token.": _guided_careless,
-        "The scale is one too high. Here s = 1 is the conditional model alone; some papers write w = s - 1.": (
-            lambda conditional, unconditional, scale: _guided_chances(conditional, unconditional, scale + 1)
-        ),
-        "The scale is one too low. Here s = 1 is the conditional model alone, and s = 0 the unconditional.": (
-            lambda conditional, unconditional, scale: _guided_chances(conditional, unconditional, scale - 1)
-        ),
-        "The softmax runs over the tokens. The probabilities of one token sum to one over its *ids*.": (
-            lambda conditional, unconditional, scale: _guided_logits(conditional, unconditional, scale).softmax(1)
-        ),
-        "(8.3) gives probabilities up to a factor. These need no softmax, only to be divided by their sum.": (
-            lambda conditional, unconditional, scale: _guided_product(conditional, unconditional, scale).softmax(-1)
-        ),
-        "The two are exchanged: this leads away from what the words say.": (
-            lambda conditional, unconditional, scale: _guided_chances(unconditional, conditional, scale)
-        ),
-        "This mixes probabilities along a line, and some of them are negative. (8.3) multiplies powers of them, which "
-        "is a line in the logits.": _mixed_chances,
-        "This mixes probabilities and cuts them off at zero. (8.3) multiplies powers of them, which is a line in the "
-        "logits.": _mixed_above_zero,
-        "The product is right, but it does not sum to one: (8.3) says ∝, so divide by the sum over the ids.": (
-            _guided_product
-        ),
-        "Only what the words add is left. (8.3) starts from p without words.": (
-            lambda conditional, unconditional, scale: (
-                (scale * (conditional - unconditional)).masked_fill(conditional == -torch.inf, -torch.inf).softmax(-1)
-            )
-        ),
-        "The unconditional model plays no part: this is a temperature.": (
-            lambda conditional, unconditional, scale: (
-                (scale * conditional).masked_fill(conditional == -torch.inf, -torch.inf).softmax(-1)
-            )
-        ),
-        "These are logits; probabilities are asked for.": _guided_logits,
-        "These are logarithms of the probabilities; the probabilities are asked for.": (
-            lambda conditional, unconditional, scale: _guided_logits(conditional, unconditional, scale).log_softmax(-1)
-        ),
-        "This is the conditional model alone, whatever the scale.": (
-            lambda conditional, unconditional, scale: conditional.softmax(-1)
-        ),
-        "The conditional side counts s times, and the unconditional one once on top. By (8.3) its power is 1 - s.": (
-            lambda conditional, unconditional, scale: (unconditional + scale * conditional).softmax(-1)
-        ),
-        "The zeros came too late: one logit that is not a number spoils the whole softmax, so that *all* ids of the "
-        "token got 0. Mend the logits.": _guided_repaired_late,
-        "A logit of 0 is not a chance of 0. The ids that are ruled out must keep minus infinity.": (
-            _guided_repaired_to_zero
-        ),
-    },
-    use=_in_words,
-)
-
-# ---------------------------------------------------------------- recall_of_pictures
-
-
-def _recall(k, scores):
-    others_as_good = (scores >= scores.diagonal()[:, None]).sum(1) - 1
-    return (others_as_good < k).double().mean()
-
-
-def _recall_beside_the_point(k, scores):
-    return ((scores >= scores.diagonal()[:, None]).sum(0) - 1 < k).double().mean()
-
-
-def _recall_of_pictures(k, given_words, alone):
-    return _recall(k, (given_words - alone[:, None]).T)
-
-
-def _at_two_places(answer, k, given_words, alone):
-    """recall@k, and with a larger k, so that two mistakes seldom come out alike."""
-    copies = given_words.clone(), alone.clone()
-    first, larger = answer(k, given_words, alone), min(2 * k + 1, len(alone))
-    return None if first is None else {f"recall@{k}": first, f"recall@{larger}": answer(larger, *copies)}
-
-
-def _tables(count, k, clear, noise=1.0, spread=3.0):
-    """Scores with the own pair ahead by `clear`, and pictures that differ in how likely they are."""
-    alone = spread * torch.randn(count) - 40
-    return [k, alone[:, None] + noise * torch.randn(count, count) + clear * torch.eye(count), alone]
-
-
-recall_of_pictures = Grader(
-    "recall_of_pictures",
-    _recall_of_pictures,
-    {
-        "90 pairs": lambda: _tables(90, 3, 2.5, spread=1.0),
-        "40 pairs": lambda: _tables(40, 1, 2.5),
-        "24 pairs": lambda: _tables(24, 5, 1.5),
-        "pictures of very different likelihood": lambda: _tables(30, 1, 20.0, spread=30.0),
-        "k = Q": lambda: _tables(7, 7, 0.0),
-    },
-    {
-        "This is the number of the function in the text, and taking the prior off does not change it. It still ranks "
-        "the words of each picture, which all meet the same prior. Here the words look for their picture.": (
-            lambda k, given_words, alone: _recall(k, given_words)
-        ),
-        "The words look for their picture, but by likelihood alone: the prior of each *picture* is still in it, and "
-        "pictures that are always likely win. What is the same for all pictures changes nothing.": (
-            lambda k, given_words, alone: _recall(k, given_words.T)
-        ),
-        "k plays no part: this is recall@1.": lambda k, given_words, alone: _recall_of_pictures(1, given_words, alone),
-        "The prior is added, so that likely pictures win all the more. (8.4) takes it off.": (
-            lambda k, given_words, alone: _recall(k, (given_words + alone[:, None]).T)
-        ),
-        "The own pairs come last, so the order is turned round: the highest score is the best. It also happens where "
-        "logarithms, which are negative, are divided; (8.4) takes their difference.": (
-            lambda k, given_words, alone: _recall(k, (alone[:, None] - given_words).T)
-        ),
-        "The prior was taken off along the wrong axis, and the table is not turned. Rows of given_words are pictures, "
-        "and the prior belongs to the picture.": lambda k, given_words, alone: _recall(k, given_words - alone),
-        "These are logarithms, and (8.4) takes their difference as they are, without an exponential.": (
-            lambda k, given_words, alone: _recall(k, (given_words.exp() - alone.exp()[:, None]).T)
-        ),
-        "One place too many: recall@1 counts those with *no* other as good, recall@k those with fewer than k.": (
-            lambda k, given_words, alone: _recall(k + 1, (given_words - alone[:, None]).T)
-        ),
-        "The own picture is counted among the others, which costs one place: (8.5) says c ≠ q.": (
-            lambda k, given_words, alone: _recall(k - 1, (given_words - alone[:, None]).T)
-        ),
-        "The scores of all pictures for one sentence are compared with the own score of another sentence.": (
-            lambda k, given_words, alone: _recall_beside_the_point(k, given_words - alone[:, None])
-        ),
-        "This is in per cent; the share itself is asked for.": (
-            lambda k, given_words, alone: 100 * _recall_of_pictures(k, given_words, alone)
-        ),
-        "This is how many were found; recall is their share.": (
-            lambda k, given_words, alone: _recall_of_pictures(k, given_words, alone) * len(alone)
-        ),
-        "This is the share that is *not* found.": (
-            lambda k, given_words, alone: 1 - _recall_of_pictures(k, given_words, alone)
-        ),
-    },
-    given=("recall_at",),
-    use=_at_two_places,
-)
-
-# ---------------------------------------------------------------- caption_scores
-
-
-def _ask(denoiser, x0, gaps, mask_id, length):
-    text = torch.full_like(x0[:, :length], mask_id)
-    x = torch.cat([text, x0[:, length:].where(~gaps, mask_id)], 1)
-    with torch.no_grad():
-        return denoiser(x, torch.zeros(len(x)))[:, :length].argmax(-1)
-
-
-def _shares(guess, text):
-    right = guess == text
-    return right[text > 0].double().mean(), right.all(1).double().mean()
-
-
-def _caption_scores(denoiser, x0, gaps, mask_id, length):
-    return _shares(_ask(denoiser, x0, gaps, mask_id, length), x0[:, :length])
-
-
-def _scores_with_words_seen(denoiser, x0, gaps, mask_id, length):
-    x = x0.clone()
-    x[:, length:][gaps] = mask_id
-    return _shares(denoiser(x, torch.zeros(len(x)))[:, :length].argmax(-1), x0[:, :length])
-
-
-def _scores_without_gaps(denoiser, x0, gaps, mask_id, length):
-    return _caption_scores(denoiser, x0, torch.zeros_like(gaps), mask_id, length)
-
-
-def _scores_of_the_gaps(denoiser, x0, gaps, mask_id, length):
-    return _caption_scores(denoiser, x0, ~gaps, mask_id, length)
-
-
-def _scores_with_fill(denoiser, x0, gaps, mask_id, length):
-    right = _ask(denoiser, x0, gaps, mask_id, length) == x0[:, :length]
-    return right.double().mean(), right.all(1).double().mean()
-
-
-def _scores_past_the_end(denoiser, x0, gaps, mask_id, length):
-    text = x0[:, :length]
-    right = _ask(denoiser, x0, gaps, mask_id, length) == text
-    return right[text > 0].double().mean(), (right | (text == 0)).all(1).double().mean()
-
-
-def _scores_a_caption(denoiser, x0, gaps, mask_id, length):
-    text = x0[:, :length]
-    right = (_ask(denoiser, x0, gaps, mask_id, length) == text) & (text > 0)
-    return (right.sum(1) / (text > 0).sum(1)).double().mean(), _caption_scores(denoiser, x0, gaps, mask_id, length)[1]
-
-
-def _scores_of_any_word(denoiser, x0, gaps, mask_id, length):
-    text = x0[:, :length]
-    right = _ask(denoiser, x0, gaps, mask_id, length) == text
-    return right[text > 0].double().mean(), right.any(1).double().mean()
-
-
-def _scores_of_all_tokens(denoiser, x0, gaps, mask_id, length):
-    text = x0[:, :length]
-    right = _ask(denoiser, x0, gaps, mask_id, length) == text
-    return (right & (text > 0)).double().mean(), right.all(1).double().mean()
-
-
-def _scores_as_counts(denoiser, x0, gaps, mask_id, length):
-    text = x0[:, :length]
-    right = _ask(denoiser, x0, gaps, mask_id, length) == text
-    return right[text > 0].sum(), right.all(1).sum()
-
-
-def _scores_of_said_words(denoiser, x0, gaps, mask_id, length):
-    text, guess = x0[:, :length], _ask(denoiser, x0, gaps, mask_id, length)
-    right = guess == text
-    return right[guess > 0].double().mean(), right.all(1).double().mean()
-
-
-def _scores_of_the_sequence(denoiser, x0, gaps, mask_id, length):
-    x = x0.clone()
-    x[:, :length] = mask_id
-    x[:, length:][gaps] = mask_id
-    return _shares(denoiser(x, torch.zeros(len(x))).argmax(-1), x0)
-
-
-def _scores_with_gaps_too_early(denoiser, x0, gaps, mask_id, length):
-    x = x0.clone()
-    x[:, : gaps.shape[1]][gaps] = mask_id
-    x[:, :length] = mask_id
-    return _shares(denoiser(x, torch.zeros(len(x)))[:, :length].argmax(-1), x0[:, :length])
-
-
-def _scores_word_by_word(denoiser, x0, gaps, mask_id, length):
-    x = x0.clone()
-    x[:, :length] = mask_id
-    x[:, length:][gaps] = mask_id
-    for place in range(length):
-        x[:, place] = denoiser(x, torch.zeros(len(x)))[:, place].argmax(-1)
-    return _shares(x[:, :length], x0[:, :length])
-
-
-def _reader(length, num_words):
-    """A stand-in for a model: a word it sees it repeats; else it reads it from the picture's token of that place.
-
-    A word after one that it sees it takes for the next id, so that it matters what else is shown.
-    """
-
-    def denoiser(x, t):
-        mask_id = 2 * num_words
-        text, picture = x[:, :length], x[:, length:]
-        unseen = picture == mask_id
-        read = (picture - num_words).where(~unseen, torch.arange(picture.shape[1]) % 2)[:, :length]
-        read = (read + (text != mask_id).any(1, keepdim=True)) % num_words
-        ids = torch.cat([text.where(text != mask_id, read), picture.where(~unseen, num_words)], 1)
-        return F.one_hot(ids, mask_id).float()
+    one_hot = F.one_hot(sequences, vocabulary).double()  # (S, N, V)
+
+    def chances(ids):
+        fits = ((ids[:, None] == sequences) | (ids[:, None] == vocabulary)).all(-1)  # (B, S)
+        weights = (fits * probabilities).where(fits.any(1, keepdim=True), probabilities)
+        return torch.einsum("bs,snv->bnv", weights, one_hot) / weights.sum(1)[:, None, None]
+
+    def denoiser(ids):
+        doubted = [chances(ids.index_fill(1, torch.tensor([i]), vocabulary))[:, i] for i in range(ids.shape[1])]
+        chance = (chances(ids) + torch.stack(doubted, 1)) / 2  # (B, N, V); both halves agree where it is hidden
+        return chance.log() + 1.5  # logits: a softmax does not see what is added to all of them
 
     return denoiser
 
 
-def _reading(rows, length, num_words, tokens, share):
-    """Captions, and pictures whose tokens stand for their words, nearly always; with gaps."""
-    text = torch.randint(1, num_words, (rows, length))
-    text[torch.arange(length) >= torch.randint(1, length + 1, (rows, 1))] = 0
-    drawn = torch.randint(num_words, (rows, tokens))
-    told = torch.rand(rows, length) < 0.9
-    drawn[:, :length] = text.where(told, drawn[:, :length])
-    x0 = torch.cat([text, drawn + num_words], 1)
-    return [_reader(length, num_words), x0, torch.rand(rows, tokens) < share, 2 * num_words, length]
+def _random_world(tokens, vocabulary):
+    sequences = torch.cartesian_prod(*[torch.arange(vocabulary)] * tokens)
+    return _exact(sequences, torch.rand(len(sequences)).double() ** 3, vocabulary)
 
 
-caption_scores = Grader(
-    "caption_scores",
-    _caption_scores,
+def _network(tokens, vocabulary):
+    """Logits that depend on all ids in some way, as those of a trained network do; no world has all of its chances."""
+    table = 0.6 * torch.randn(tokens, vocabulary + 1, tokens, vocabulary)
+    return lambda ids: table[torch.arange(tokens), ids].sum(1)  # (B, N, V)
+
+
+def _looking(denoiser, x, place):
+    """`x` has -1 where a token is hidden; the mask comes after the ids of the denoiser."""
+    mask_id = denoiser(torch.zeros(1, len(x), dtype=torch.long)).shape[-1]
+    x = torch.tensor(x)
+    return [denoiser, x.masked_fill(x < 0, mask_id), place, mask_id]
+
+
+_TWO_SENTENCES = torch.tensor([[0, 1, 2, 3, 4], [4, 1, 3, 2, 0]]), torch.tensor([0.5, 0.5]).double(), 5
+
+pair_error = Grader(
+    "pair_error",
+    _pair_error,
     {
-        "captions of up to four words": lambda: _reading(200, 4, 6, 9, 0.3),
-        "the whole picture": lambda: _reading(120, 3, 5, 4, 0.0),
-        "no picture": lambda: _reading(90, 3, 4, 6, 1.1),
-        "captions of up to seven words": lambda: _reading(150, 7, 12, 10, 0.2),
+        "four tokens of three values, one is known": lambda: _looking(_random_world(4, 3), [-1, -1, 2, -1], 1),
+        "two sentences, equally likely": lambda: _looking(_exact(*_TWO_SENTENCES), [-1] * 5, 0),
+        "a network": lambda: _looking(_network(5, 6), [-1, 2, -1, -1, -1], 3),
+        "six tokens of two values": lambda: _looking(_random_world(6, 2), [0, -1, -1, 1, -1, -1], 5),
+        "three tokens of five values": lambda: _looking(_random_world(3, 5), [-1, -1, -1], 1),
+        "all others are known": lambda: _looking(_random_world(3, 4), [1, 3, -1], 2),
     },
     {
-        "The model saw the words that it was asked for. Hide all of them first.": _scores_with_words_seen,
-        "The model saw the whole picture; the gaps must be hidden from it.": _scores_without_gaps,
-        "The gaps were shown and the rest was hidden: gaps is true where a token is to be *hidden*.": (
-            _scores_of_the_gaps
+        "The place itself is counted, too. It is no pair with itself: its entry is 0.": _error_own_place,
+        "Known tokens are counted, too. They are not filled in, so their entries are 0.": _error_known,
+        "Known tokens and the place itself must have entries of 0: they are not filled in together with it.": (
+            _error_zeros_nowhere
         ),
-        "The whole picture was hidden; only its gaps should be.": (
-            lambda denoiser, x0, gaps, mask_id, length: _caption_scores(
-                denoiser, x0, torch.ones_like(gaps), mask_id, length
-            )
+        "This is twice the total variation, which is *half* the sum of all differences.": _error_doubled,
+        "All values at the place count alike here. Each must count by its chance of being drawn there.": (
+            _error_unweighted
         ),
-        "The gaps stand too early, as if they counted from the first word. They count from the first token of the "
-        "picture.": _scores_with_gaps_too_early,
-        "The model was asked several times, and saw its own guesses for other words. Ask once, all text hidden.": (
-            _scores_word_by_word
+        "The values at the place are added up without their chances. Each counts by its chance of being drawn.": (
+            _error_summed
         ),
-        "The first share is of the places where the *model* says a word. Take those where x0 has one.": (
-            _scores_of_said_words
+        "This takes the value at the place that does the most harm. Each counts, by its chance of being drawn.": (
+            _error_worst_value
         ),
-        "Picture tokens are counted, too. The shares are of words and captions.": _scores_of_the_sequence,
-        "These are the shares of what is wrong; what is right is asked for.": (
-            lambda *arguments: tuple(1 - share for share in _caption_scores(*arguments))
+        "Tokens that do not count must have an entry of 0, and not be left out: (N,) numbers are asked for.": (
+            _error_left_out
         ),
-        "The first share counts the zeros that fill up short captions. They are no words, and easy to guess.": (
-            _scores_with_fill
+        "Only the likeliest value is put at the place. All values can be drawn there, each by its chance.": (
+            _error_surest_only
         ),
-        "The second share forgives words after the end of a caption. Its zeros must be right, too.": (
-            _scores_past_the_end
+        "The tables are averaged over the values at the place first, where the differences cancel. Take absolute "
+        "values of each before you add up.": _error_cancelled,
+        "These are squared differences; the total variation takes absolute ones.": _error_squared,
+        "This takes a mean over the V values; the total variation is half of a sum.": _error_mean_of_values,
+        "This is the largest difference; the total variation adds up the differences of all values.": _error_largest,
+        "This compares logits. Total variation compares probabilities: a softmax comes first.": _error_of_logits,
+        "No softmax was taken: these are logits throughout. The formula speaks of probabilities.": _error_raw,
+        "exp alone makes no probabilities of logits: those of a token must add up to 1.": _error_of_exp,
+        "The softmax runs over the tokens. For each token, the chances of its V values add up to 1.": (
+            _error_along_tokens
         ),
-        "The first share is a mean of the captions' shares, so that a word of a short caption counts more. Count all "
-        "words alike.": _scores_a_caption,
-        "The first share is of all tokens of the text, the zeros counted as wrong. Divide by the number of words.": (
-            _scores_of_all_tokens
+        "Each value counts by its chance at j. It is drawn at the place, so its chance there, p_i(a), counts.": (
+            _error_of_own_chances
         ),
-        "These are counts; shares are asked for.": _scores_as_counts,
-        "A caption counts as right here if any of its tokens is; all must be.": _scores_of_any_word,
-        "The order is: first the share of words, then that of captions.": (
-            lambda *arguments: _caption_scores(*arguments)[::-1]
+        "Here a value is put at j, and the change is read at the place. Put it at the place, and look at each j: for a "
+        "network the two need not be equal.": _error_turned_round,
+        "The second product has p_i in place of p_j: the change is measured against the chances at the place.": (
+            _error_place_twice
+        ),
+        "The last value was never put at the place. There are V of them, 0 … V - 1.": _error_last_value_missing,
+        "The value was put at every hidden token. Put it at the place alone; all others stay hidden.": (
+            _error_all_filled
         ),
     },
 )
