@@ -34,14 +34,14 @@ test-gpu: .venv/test
 	for name in quantizer transformer digits joint speech clips answers adapter; do VQDIT_DEVICE=cuda $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 notebooks: .venv/test
-	$(BIN)/python tests/notebooks/refresh.py
+	$(BIN)/python -m tools.refresh
 
 exercises: .venv/test
-	$(BIN)/python tests/notebooks/refresh.py exercises/solutions/*.ipynb
-	$(BIN)/python exercises/generate.py
+	$(BIN)/python -m tools.refresh exercises/solutions/*.ipynb
+	$(BIN)/python -m tools.generate
 
 margins: .venv/test
-	$(BIN)/python tests/notebooks/margins.py
+	$(BIN)/python -m tools.margins
 
 benchmark: .venv/test
 	for name in quantizer transformer samplers digits joint speech clips answers adapter; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done

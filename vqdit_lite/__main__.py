@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from vqdit_lite.doctor import examine
+    from vqdit_lite.app.doctor import examine
 
     healthy = True
     for fine, line in examine():
@@ -121,7 +121,7 @@ def _generate(options: argparse.Namespace) -> int:
         os.environ.setdefault("MPLBACKEND", "Agg")  # no window
         import torch
 
-        from vqdit_lite.assistant import Assistant, kind_of, read_prompt, write
+        from vqdit_lite.app.assistant import Assistant, kind_of, read_prompt, write
         from vqdit_lite.training import pick_device
 
         kind = kind_of(options.out) if options.out else "text"
@@ -130,7 +130,7 @@ def _generate(options: argparse.Namespace) -> int:
             raise ValueError("--seed must be a whole number from 0, --guidance lie in 0 … 20, --steps be at least 1.")
         chance = torch.Generator().manual_seed(options.seed)
         if options.model:
-            from vqdit_lite.learn import load
+            from vqdit_lite.app.learn import load
 
             if kind != "picture":
                 raise ValueError(f"The model in {options.model} draws pictures: OUT must end in .png, .jpg or .webp.")
@@ -147,10 +147,10 @@ def _generate(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     def work() -> None:
-        from vqdit_lite.recipes import train
+        from vqdit_lite.shipped import find
         from vqdit_lite.training import pick_device
 
-        for _ in train(options.name, options.out, pick_device(), options.steps):
+        for _ in find(options.name).train(options.out, pick_device(), options.steps):
             pass
         print(f"Done: {options.out / options.name}.safetensors and .json")
 
@@ -160,7 +160,7 @@ def _train(options: argparse.Namespace) -> int:
 def _learn(options: argparse.Namespace) -> int:
     def work() -> None:
         os.environ.setdefault("MPLBACKEND", "Agg")  # the gallery is a file: no window
-        from vqdit_lite.learn import learn
+        from vqdit_lite.app.learn import learn
         from vqdit_lite.training import pick_device
 
         learn(options.folder, options.out, pick_device(), options.size, options.steps)

@@ -12,8 +12,8 @@ from vqdit_lite.transformer import patchify, unpatchify
 __all__ = ["VQVAE", "Decoder", "Encoder", "LatentSpace", "ResidualBlock"]
 
 
-# By the number of sides of what they work on: the length of a sound; the height and width of a picture; the frames,
-# height and width of a clip.
+# By the number of spatial dimensions of what they work on: the length of a sound; the height and width of a picture;
+# the frames, height and width of a clip.
 _CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
@@ -21,28 +21,28 @@ _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose
 class ResidualBlock(nn.Module):
     """x plus a small correction: (B, C, H, W) to the same shape."""
 
-    def __init__(self, width: int, sides: int = 2):
+    def __init__(self, width: int, spatial_dims: int = 2):
         super().__init__()
-        convolution = _CONVOLUTION[sides]
+        convolution = _CONVOLUTION[spatial_dims]
         self.spatial = convolution(width, width, 3, padding=1)
-        self.mix = convolution(width, width, 1)
+        self.pointwise = convolution(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.mix(F.relu(self.spatial(F.relu(x))))
+        return x + self.pointwise(F.relu(self.spatial(F.relu(x))))
 
 
 class Encoder(nn.Module):
     """Pictures (B, C, H, W) to vectors (B, N, D), one for each patch of 4 × 4 pixels: N = H/4 · W/4."""
 
-    def __init__(self, channels: int, width: int, dim: int, sides: int = 2):
+    def __init__(self, channels: int, width: int, dim: int, spatial_dims: int = 2):
         super().__init__()
-        convolution = _CONVOLUTION[sides]
+        convolution = _CONVOLUTION[spatial_dims]
         self.layers = nn.Sequential(
             convolution(channels, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
             nn.ReLU(),
             convolution(width // 2, width, 4, stride=2, padding=1),  # (B, width, H/4, W/4)
-            ResidualBlock(width, sides),
-            ResidualBlock(width, sides),
+            ResidualBlock(width, spatial_dims),
+            ResidualBlock(width, spatial_dims),
             nn.ReLU(),
             convolution(width, dim, 1),  # (B, D, H/4, W/4)
         )
@@ -56,12 +56,12 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: int, width: int, dim: int, grid: tuple[int, ...]):
         super().__init__()
-        self.grid, sides = grid, len(grid)  # (H/4, W/4)
-        transposed = _TRANSPOSED[sides]
+        self.grid, spatial_dims = grid, len(grid)  # (H/4, W/4)
+        transposed = _TRANSPOSED[spatial_dims]
         self.layers = nn.Sequential(
-            _CONVOLUTION[sides](dim, width, 3, padding=1),
-            ResidualBlock(width, sides),
-            ResidualBlock(width, sides),
+            _CONVOLUTION[spatial_dims](dim, width, 3, padding=1),
+            ResidualBlock(width, spatial_dims),
+            ResidualBlock(width, spatial_dims),
             nn.ReLU(),
             transposed(width, width // 2, 4, stride=2, padding=1),  # (B, width/2, H/2, W/2)
             nn.ReLU(),
@@ -78,7 +78,7 @@ class VQVAE(nn.Module):
 
     Args:
         shape: of one picture, (C, H, W); of a sound's spectrogram, (bands, frames); or of a clip, (C, frames, H, W).
-            4 divides all sides, and a token covers 4 of each.
+            All sizes are divisible by 4, and a token covers 4 of each.
         quantizer: anything with `forward(z) -> Quantized`, `lookup(ids)` and `dim`.
         width: channels inside the networks.
 
@@ -93,12 +93,14 @@ class VQVAE(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], quantizer: nn.Module, width: int = 64):
         super().__init__()
-        channels, *sides = shape
-        if len(sides) not in _CONVOLUTION or min(shape) < 1 or any(side % 4 for side in sides):
-            raise ValueError(f"There must be one to three sides that 4 divides, after the channels; shape is {shape}.")
+        channels, *sizes = shape
+        if len(sizes) not in _CONVOLUTION or min(shape) < 1 or any(size % 4 for size in sizes):
+            raise ValueError(
+                f"After the channels, shape needs one to three sizes, all divisible by 4; it is {tuple(shape)}."
+            )
         self.shape, self.quantizer = tuple(shape), quantizer
-        self.encoder = Encoder(channels, width, quantizer.dim, len(sides))
-        self.decoder = Decoder(channels, width, quantizer.dim, tuple(side // 4 for side in sides))
+        self.encoder = Encoder(channels, width, quantizer.dim, len(sizes))
+        self.decoder = Decoder(channels, width, quantizer.dim, tuple(size // 4 for size in sizes))
 
     def quantize(self, x: Tensor) -> Quantized:
         """Pictures (B, C, H, W) in [0, 1] to their codes (B, N, D), ids (B, N), and the quantizer's loss."""
@@ -134,7 +136,7 @@ class VQVAE(nn.Module):
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
-        """ids (B, N), or (B, N, stages), to pictures (B, C, H, W), cut to [0, 1]."""
+        """ids (B, N), or (B, N, stages), to pictures (B, C, H, W), clipped to [0, 1]."""
         tokens = math.prod(self.decoder.grid)
         if ids.ndim < 2 or ids.shape[1] != tokens:
             raise ValueError(

@@ -13,17 +13,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 
-def write(path: str | Path, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
+def write(
+    path: str | Path, tensors: dict[str, Tensor], notes: dict[str, Any], dtype: torch.dtype | None = None
+) -> None:
     """Write tensors and notes to one safetensors file, all or nothing: what stood there stays until the end.
+
+    Floating-point numbers are stored as `dtype` where one is given, else as they are.
 
     Raises:
         OSError: no space, no permission and the like; the message says that the old file is untouched.
     """
     path = Path(path)
-    content = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={"notes": json.dumps(notes)},
-    )
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if dtype:
+        tensors = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    content = safetensors.torch.save(tensors, metadata={"notes": json.dumps(notes)})
     replace(path, content)
 
 
@@ -65,10 +69,13 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path} is cut short, or is not a file of this course ({error}).") from error
 
 
-def save(path: str | Path, model: nn.Module, card: dict[str, Any]) -> None:
-    """Write a model's weights to `path` (NAME.safetensors) and its card, with the hash, to NAME.json beside it."""
+def save(path: str | Path, model: nn.Module, card: dict[str, Any], dtype: torch.dtype | None = None) -> None:
+    """Write a model's weights to `path` (NAME.safetensors) and its card, with the hash, to NAME.json beside it.
+
+    A `dtype` such as torch.float16 halves the file; the weights are rounded to it.
+    """
     path = Path(path)
-    write(path, model.state_dict(), {"name": path.stem})
+    write(path, model.state_dict(), {"name": path.stem}, dtype)
     card = {**card, "sha256": sha256(path)}
     replace(path.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
 

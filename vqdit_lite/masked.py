@@ -128,18 +128,20 @@ class MaskedDiffusion:
         generator: torch.Generator,
         t: Tensor | None = None,
         frozen: Tensor | None = None,
-        importance: Tensor | float = 1.0,
+        token_weight: Tensor | float = 1.0,
         **given: Any,
     ) -> dict[str, Tensor]:
         """The weighted surprise of the denoiser about hidden tokens, in nats for each token of x0 (B, N): {"loss": …}.
 
         Times and masks come from `generator`, on the CPU, unless times t, (B,) or (B, N), are given. Tokens that are
-        `frozen`, (N,) or (B, N), are never hidden. Tokens of more `importance`, (N,), count for more. What else is
+        `frozen`, (N,) or (B, N), are never hidden. Tokens of more `token_weight`, (N,), count for more. What else is
         given goes to the denoiser.
         """
         t = (stratified_times(len(x0), generator) if t is None else t).to(x0.device)
         fresh = torch.rand(x0.shape, generator=generator).to(x0.device)
-        return {"loss": (importance * self._surprise(denoiser, x0, t, fresh, frozen, self.weight, **given)).mean()}
+        return {
+            "loss": (token_weight * self._weighted_nll(denoiser, x0, t, fresh, frozen, self.weight, **given)).mean()
+        }
 
     @torch.no_grad()
     def nelbo(
@@ -170,12 +172,12 @@ class MaskedDiffusion:
             t = torch.cat([half, 1 - half])  # (draws,)
         fresh = torch.rand(draws, 1, x0.shape[1], generator=generator).expand(-1, len(x0), -1).to(x0.device)
         bounds = [
-            self._surprise(denoiser, x0, time.expand(len(x0)), mask, frozen, self._weight_of_bound, **given).sum(1)
+            self._weighted_nll(denoiser, x0, time.expand(len(x0)), mask, frozen, self._weight_of_bound, **given).sum(1)
             for time, mask in zip(t.to(x0.device), fresh, strict=True)
         ]
         return torch.stack(bounds).mean(0)  # (B,)
 
-    def _surprise(
+    def _weighted_nll(
         self,
         denoiser: Denoiser,
         x0: Tensor,
@@ -192,9 +194,9 @@ class MaskedDiffusion:
         if x0.max() >= logits.shape[-1]:
             raise ValueError(f"x0 holds the id {x0.max()}, but the denoiser knows only 0 … {logits.shape[-1] - 1}.")
         hidden = x == self.mask_id  # (B, N)
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none").where(hidden, 0)  # (B, N)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none").where(hidden, 0)  # (B, N)
         weights = weight(t if t.ndim == 2 else t[:, None]).where(hidden, 0)  # (B, N)
-        return weights * surprise  # (8.5)
+        return weights * nll  # (8.5)
 
     def read(self, denoiser: Denoiser, x: Tensor, t: Tensor, **given: Any) -> Tensor:
         """What a denoiser says about ids x (B, N): logits (B, N, V)."""
@@ -219,7 +221,7 @@ class MaskedDiffusion:
         generator: torch.Generator | None = None,
         frozen: Tensor | None = None,
         temperature: float = 1.0,
-        randomness: float = 0.0,
+        choice_temperature: float = 0.0,
     ) -> Iterator[Tensor]:
         """Fill in what is not frozen, and yield the ids at each of the times, first with everything else hidden.
 
@@ -233,7 +235,7 @@ class MaskedDiffusion:
             generator: a CPU generator; it draws tokens and order.
             frozen: true for tokens that stay, (N,) or (B, N).
             temperature: below 1, likely tokens become likelier.
-            randomness: for "confidence": chance in the order, most at the start, none in the end.
+            choice_temperature: for "confidence": chance in the order, most at the start, none in the end.
 
         Raises:
             FloatingPointError: the denoiser returned NaN or infinity.
@@ -242,7 +244,7 @@ class MaskedDiffusion:
         if frozen is not None and not frozen.any():
             raise ValueError("frozen marks no token: freeze the condition, or leave frozen out to draw everything.")
         frozen = _check_frozen(frozen, start)  # (B, N)
-        _check_sampling(start, self.mask_id, times, method, eta, generator, frozen, temperature, randomness)
+        _check_sampling(start, self.mask_id, times, method, eta, generator, frozen, temperature, choice_temperature)
         free = (~frozen).sum(1)  # (B,)
         times = times.double().cpu()
         moments = list(zip(times.tolist(), self.schedule.alpha_bar(times).tolist(), strict=True))
@@ -256,7 +258,7 @@ class MaskedDiffusion:
                 x = start.where(frozen, ancestral_step(x, drawn, self.mask_id, now, then, eta, fresh))
             else:
                 gumbel = -(-fresh.clamp(min=1e-300).log()).log()
-                confidence = gumbel if method == "random" else log_p + randomness * t_then * gumbel  # (8.7)
+                confidence = gumbel if method == "random" else log_p + choice_temperature * t_then * gumbel  # (8.7)
                 left = (free.double() * (1 - then) + 1e-9).floor()  # (B,) as the schedule says, and one for each step
                 left = left.clamp(min=len(times) - step).minimum((x == self.mask_id).sum(1) - 1)
                 x = confidence_step(x, drawn, self.mask_id, confidence, left)
@@ -290,7 +292,7 @@ def _check_frozen(frozen: Tensor | None, ids: Tensor) -> Tensor:
     return frozen.to(ids.device).expand(ids.shape)
 
 
-def _check_sampling(start, mask_id, times, method, eta, generator, frozen, temperature, randomness) -> None:
+def _check_sampling(start, mask_id, times, method, eta, generator, frozen, temperature, choice_temperature) -> None:
     if not isinstance(times, Tensor) or times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
         raise ValueError(f"times must be one row of at least two falling times; {times} came.")
     if times[0] != 1 or times[-1] != 0:
@@ -301,8 +303,10 @@ def _check_sampling(start, mask_id, times, method, eta, generator, frozen, tempe
         raise ValueError(f'eta lies between 0 and 1 and belongs to "ancestral"; it is {eta} with {method!r}.')
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be above 0; it is {temperature}.")
-    if not 0 <= randomness < math.inf or (randomness and method != "confidence"):
-        raise ValueError(f'randomness is at least 0 and belongs to "confidence"; it is {randomness} with {method!r}.')
+    if not 0 <= choice_temperature < math.inf or (choice_temperature and method != "confidence"):
+        raise ValueError(
+            f'choice_temperature is at least 0 and belongs to "confidence"; it is {choice_temperature} with {method!r}.'
+        )
     if generator is None:
         raise ValueError("Tokens are drawn by chance: give a CPU generator with a seed of your choice.")
     if frozen.all(1).any():

@@ -15,6 +15,7 @@ __all__ = [
     "recall_at",
     "sliced_wasserstein",
     "usage",
+    "word_error_rate",
 ]
 
 
@@ -145,3 +146,13 @@ def edit_distance(said: Sequence[str], heard: Sequence[str]) -> int:
         for j, other in enumerate(heard, 1):
             row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))  # (10.5)
     return row[-1]
+
+
+def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
+    """Words to insert, leave out or replace, for each word that was said. It exceeds 1 if many are made up.
+
+    >>> word_error_rate(["small red circle", "two"], ["small circle", "two"])
+    0.25
+    """
+    pairs = [(one.split(), other.split()) for one, other in zip(said, heard, strict=True)]
+    return sum(edit_distance(*pair) for pair in pairs) / sum(len(words) for words, _ in pairs)

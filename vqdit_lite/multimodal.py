@@ -2,16 +2,32 @@
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from vqdit_lite.masked import Denoiser
-from vqdit_lite.schedule import stratified_times
-from vqdit_lite.transformer import sincos, sincos_grid
+from vqdit_lite.gaussian import guided
+from vqdit_lite.masked import Denoiser, MaskedDiffusion
+from vqdit_lite.schedule import linear, stratified_times, time_grid
+from vqdit_lite.transformer import DiT, sincos, sincos_grid
 
-__all__ = ["Layout", "Segment", "TokenEmbedding"]
+__all__ = [
+    "Layout",
+    "Segment",
+    "TokenEmbedding",
+    "answer",
+    "balance_segments",
+    "diffusion_of",
+    "fill_in",
+    "joint_loss",
+    "restrict_to_tokens",
+    "retry_until_consistent",
+    "task_loss",
+    "task_times",
+]
 
 
 class Segment(NamedTuple):
@@ -20,7 +36,7 @@ class Segment(NamedTuple):
     name: str
     vocabulary: int  # how many different ids
     shape: tuple[int, ...]  # (tokens,) for text, (rows, columns) for pictures
-    alphabet: str = ""  # segments that name the same one share their ids, as the pictures of a film do
+    shared_vocabulary: str = ""  # segments that name the same one share their ids, as the pictures of a film do
 
 
 class Layout:
@@ -44,11 +60,11 @@ class Layout:
                 raise ValueError(f"A segment has at least one id, and one or two sides of at least 1; {segment} came.")
         self.segments = {segment.name: segment for segment in segments}
         self._first, self.vocabulary = {}, 0  # a segment's first id, how many ids there are
-        alphabets: dict[str, Segment] = {}
+        vocabularies: dict[str, Segment] = {}
         for segment in segments:
-            known = alphabets.setdefault(segment.alphabet or segment.name, segment)
+            known = vocabularies.setdefault(segment.shared_vocabulary or segment.name, segment)
             if known.vocabulary != segment.vocabulary:
-                raise ValueError(f"{known.name} and {segment.name} share an alphabet, but not its size.")
+                raise ValueError(f"{known.name} and {segment.name} share a vocabulary, but not its size.")
             self._first[segment.name] = self._first.get(known.name, self.vocabulary)
             self.vocabulary += segment.vocabulary if known is segment else 0
         self.mask_id = self.vocabulary
@@ -197,3 +213,130 @@ class TokenEmbedding(nn.Module):
         for name, projection in self.projections.items():
             vectors = vectors + projection(getattr(self, f"codes_of_{name}")[x])
         return vectors
+
+
+# ---------------------------------------------------------------- training on segments
+
+
+def diffusion_of(layout: Layout) -> MaskedDiffusion:
+    """The masked diffusion with which models of a layout are trained and asked."""
+    return MaskedDiffusion(linear(), layout.mask_id, "bounded")
+
+
+def joint_loss(
+    layout: Layout, model: nn.Module, x0: Tensor, generator: torch.Generator, token_weight: Tensor | float = 1.0
+) -> dict[str, Tensor]:
+    """The loss of sequences x0 (B, N) of a layout, each segment at a time of its own, as {"loss": …}."""
+    t = layout.times(len(x0), generator)
+    return diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t, token_weight=token_weight)
+
+
+def balance_segments(layout: Layout) -> Tensor:
+    """A weight of tokens, (N,), that lets a short segment count as much as a long one; on average 1."""
+    lengths = layout.modality.bincount()
+    return (layout.length / len(lengths) / lengths)[layout.modality]
+
+
+Task = tuple[tuple[str, ...], tuple[str, ...]]  # the segments that are given, and those asked for
+
+
+def task_times(layout: Layout, tasks: Sequence[Task], n: int, generator: torch.Generator) -> Tensor:
+    """Times of each token (n, N) for training as in use: a task by chance; what it gives is clean, or in one row of ten
+    hidden; what is asked for is at one time of all; the rest is hidden."""
+    given, asked = (torch.stack([layout.tokens(*names) for names in side]) for side in zip(*tasks, strict=True))
+    task = torch.randint(len(tasks), (n,), generator=generator)
+    unknown = (torch.rand(n, 1, generator=generator) < 0.1).float()
+    t = stratified_times(n, generator)[:, None]
+    return torch.where(given[task], unknown, torch.where(asked[task], t, 1.0))  # (n, N)
+
+
+def task_loss(
+    layout: Layout, tasks: Sequence[Task], model: nn.Module, x0: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The loss of sequences x0 (B, N) of a layout, at the times of tasks, as {"loss": …}."""
+    t = task_times(layout, tasks, len(x0), generator)
+    return diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t)
+
+
+# ---------------------------------------------------------------- asking
+
+
+def fill_in(
+    layout: Layout,
+    model: nn.Module,
+    x: Tensor,
+    frozen: Tensor | None,
+    generator: torch.Generator,
+    steps: int,
+    scale: float = 1.0,
+    condition: tuple[str, ...] = (),
+    unseen: tuple[str, ...] = (),
+    temperature: float = 1.0,
+    choice_temperature: float = 1.0,
+) -> Tensor:
+    """Sequences (B, N) of a layout, with all that is not frozen filled in by a joint model, surest tokens first.
+
+    Guidance of `scale` leads away from what the model would say without the segments named in `condition`. It never
+    sees the segments named in `unseen`.
+    """
+    denoiser = guided(layout.denoiser(model, unseen), layout.denoiser(model, (*unseen, *condition)), scale)
+    *_, x = diffusion_of(layout).sample(
+        denoiser,
+        x,
+        time_grid(steps, "cosine"),
+        "confidence",
+        generator=generator,
+        frozen=frozen,
+        temperature=temperature,
+        choice_temperature=choice_temperature,
+    )
+    return x
+
+
+def answer(
+    layout: Layout,
+    model: nn.Module,
+    x: Tensor,
+    given: tuple[str, ...],
+    asked: tuple[str, ...],
+    generator: torch.Generator,
+    scale: float = 2.0,
+    steps: int = 16,
+    temperature: float = 1.0,
+    choice_temperature: float = 1.0,
+) -> Tensor:
+    """Sequences (B, N) in which the segments `asked` are filled in from those `given`; all others are hidden.
+
+    Guidance of `scale` leads away from what the model would say if nothing were given. Give x as a sequence in which
+    the given segments are known.
+    """
+    idle = tuple(name for name in layout.segments if name not in given + asked)
+    sought, known = layout.tokens(*asked).to(x.device), layout.tokens(*given).to(x.device)
+    x = x.masked_fill(layout.tokens(*idle).to(x.device), 0)  # never seen: a frozen token needs some id
+    steps = min(steps, sought.sum().item())
+    chance = {"temperature": temperature, "choice_temperature": choice_temperature}
+    filled = fill_in(layout, model, x, ~sought, generator, steps, scale, given, idle, **chance)
+    return filled.where(sought | known, layout.mask_id)
+
+
+def retry_until_consistent(
+    x: Tensor, make: Callable[[Tensor], Tensor], describe: Callable[[Tensor], Tensor], words: Tensor, tries: int
+) -> Tensor:
+    """Sequences (B, N) that `make` makes from the words in x, the tokens (N,) that are true. Where a model's own words
+    for what it made, by `describe`, are not those that were asked for, it tries again."""
+    made, left, words = x.clone(), torch.arange(len(x), device=x.device), words.to(x.device)
+    for attempt in range(1, tries + 1):
+        made[left] = make(x[left])
+        if attempt < tries:
+            left = left[(describe(made[left]) != made[left])[:, words].any(1)]
+        if len(left) == 0:
+            break
+    return made
+
+
+def restrict_to_tokens(model: DiT, tokens: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """A model of a layout, as a model of the tokens (N,) that are true: the rest of the sequence is not there at all,
+    which costs less than to hide it."""
+    tokens = tokens.to(model.positions.device)
+    kept = {"positions": model.positions[tokens], "embedding.segment": model.embedding.segment[tokens]}
+    return lambda x, t: functional_call(model, kept, (x, t))

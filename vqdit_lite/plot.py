@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from vqdit_lite.audio import BANDS, HOP, SAMPLE_RATE, log_mel, write_wave
 from vqdit_lite.quantize import nearest_code
-from vqdit_lite.sound import BANDS, HOP, SAMPLE_RATE, log_mel, write_wave
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; they differ in brightness as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#F0E442")
@@ -79,7 +79,7 @@ def pictures(rows: dict[str, Tensor], text: str) -> None:
     show(fig, text)
 
 
-def film(clips: Sequence[Tensor]) -> bytes:
+def animation(clips: Sequence[Tensor]) -> bytes:
     """Clips (3, F, H, W) that play side by side, for ever, as an animated PNG; the last frame stays a while."""
     tiles = torch.stack([clip.detach().cpu() for clip in clips]).permute(2, 0, 1, 3, 4)  # (F, B, 3, H, W)
     large = tiles.repeat_interleave(5, 3).repeat_interleave(5, 4)  # (F, B, 3, 5 · H, 5 · W)
@@ -90,9 +90,9 @@ def film(clips: Sequence[Tensor]) -> bytes:
     return content.getvalue()
 
 
-def clips(rows: dict[str, Tensor], text: str) -> None:
+def show_clips(rows: dict[str, Tensor], text: str) -> None:
     """Show clips (3, F, H, W) that play side by side, and under them each as a strip of its frames, by its title."""
-    _display_png(film(list(rows.values())), f"Clips that play: {', '.join(rows)}.")
+    _display_png(animation(list(rows.values())), f"Clips that play: {', '.join(rows)}.")
     pictures({title: clip.transpose(0, 1) for title, clip in rows.items()}, text)
 
 

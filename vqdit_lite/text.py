@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+__all__ = ["Tokenizer"]
+
 
 class Tokenizer:
     """Words or characters and their numbers. 0 stands for the end of a text and fills what is left.

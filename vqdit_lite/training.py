@@ -59,7 +59,7 @@ def fit(
     lr: float,
     seed: int = 0,
     warmup: int = 50,
-    average: float | None = None,
+    ema_decay: float | None = None,
     save_to: str | Path | None = None,
     save_every: int = 500,
     logger: Any = None,
@@ -82,7 +82,7 @@ def fit(
         lr: the highest learning rate.
         seed: seeds torch's CPU generator, which draws everything; of N processes, process k = 0 … N - 1 takes
             N · seed + k. Draw previews from a generator of your own.
-        average: decay of a running average of the weights (say 0.999), which the model holds in the end.
+        ema_decay: decay of an exponential moving average of the weights (say 0.999), which the model holds in the end.
         save_to: a file for the whole state of training. Where it exists, training goes on from it, and ends
             with the same weights as if it had never stopped (bit for bit on the CPU).
         save_every: steps between two saves.
@@ -108,11 +108,11 @@ def fit(
     device = next(model.parameters()).device
     rank, processes = _place()
     if processes > 1:
-        _follow_first(model.state_dict().values())
+        _broadcast(model.state_dict().values())
     generator = torch.manual_seed(processes * seed + rank)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    averaged = copy.deepcopy(model) if average else None
-    settings = {"steps": steps, "lr": lr, "seed": seed, "warmup": warmup, "average": average}
+    averaged = copy.deepcopy(model) if ema_decay else None
+    settings = {"steps": steps, "lr": lr, "seed": seed, "warmup": warmup, "ema_decay": ema_decay}
     settings |= {"processes": processes} if processes > 1 else {}
     done = 0
     if save_to and Path(save_to).exists():
@@ -136,11 +136,11 @@ def fit(
             parts["loss"].backward()
             if processes > 1:
                 _average_gradients(model, processes)
-                _follow_first(model.buffers())
+                _broadcast(model.buffers())
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             if averaged:
-                _follow(averaged, model, max(1 - average, 9 / (9 + step)))
+                _update_ema(averaged, model, max(1 - ema_decay, 9 / (9 + step)))
             if save_to and (step % save_every == 0 or step == steps):
                 _save(save_to, settings, step, model, averaged, optimizer, generator)
             bar.update()
@@ -171,14 +171,14 @@ def _average_gradients(model: nn.Module, processes: int) -> None:
             weight.grad /= processes
 
 
-def _follow_first(tensors: Iterable[Tensor]) -> None:
+def _broadcast(tensors: Iterable[Tensor]) -> None:
     """The numbers of the first process in place of each one's own."""
     for tensor in tensors:
         dist.broadcast(tensor.detach(), src=0)
 
 
 @torch.no_grad()
-def _follow(averaged: nn.Module, model: nn.Module, share: float) -> None:
+def _update_ema(averaged: nn.Module, model: nn.Module, share: float) -> None:
     """Move the averaged weights by a share of the way to the model's; at first a large one, as it knows little."""
     for kept, new in zip(averaged.parameters(), model.parameters(), strict=True):
         kept.lerp_(new, share)

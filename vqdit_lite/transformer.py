@@ -1,7 +1,6 @@
 """The diffusion transformer: a denoiser that lets every token look at every other."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +10,7 @@ __all__ = [
     "Attention",
     "DiT",
     "DiTBlock",
-    "LowRank",
     "SpaceTimeBlock",
-    "adapt",
     "attention",
     "attention_maps",
     "patchify",
@@ -159,7 +156,7 @@ class Attention(nn.Module):
         self.project_in = nn.Linear(width, 3 * width)  # queries, keys and values at once
         self.project_out = nn.Linear(width, width)
 
-    def heads_of(self, x: Tensor, context: Tensor | None = None, angles: Tensor | None = None) -> list[Tensor]:
+    def project_heads(self, x: Tensor, context: Tensor | None = None, angles: Tensor | None = None) -> list[Tensor]:
         """Queries (B, heads, N, d), keys and values (B, heads, M, d) of tokens x (B, N, width)."""
         if context is None:
             parts = self.project_in(x).chunk(3, dim=-1)  # 3 × (B, N, width)
@@ -173,7 +170,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None, angles: Tensor | None = None) -> Tensor:
         """Tokens x (B, N, width) look at one another, or at a context (B, M, width)."""
-        q, k, v = self.heads_of(x, context, angles)
+        q, k, v = self.project_heads(x, context, angles)
         looked_up = F.scaled_dot_product_attention(q, k, v)  # (B, heads, N, d), as `attention`, in less memory
         return self.project_out(looked_up.transpose(1, 2).flatten(2))  # (B, N, width)
 
@@ -414,7 +411,7 @@ def attention_maps(model: nn.Module, *inputs: Tensor) -> list[Tensor]:
     maps: list[Tensor] = []
 
     def keep(layer: Attention, args: tuple, kwargs: dict, _: Tensor) -> None:
-        maps.append(attention(*layer.heads_of(*args, **kwargs))[1])
+        maps.append(attention(*layer.project_heads(*args, **kwargs))[1])
 
     layers = [block.attention for block in model.modules() if isinstance(block, DiTBlock)]
     hooks = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers]
@@ -424,86 +421,3 @@ def attention_maps(model: nn.Module, *inputs: Tensor) -> list[Tensor]:
         for hook in hooks:
             hook.remove()
     return maps
-
-
-# ---------------------------------------------------------------- teaching a trained model something new
-
-
-class LowRank(nn.Module):
-    """A frozen layer and a small correction that learns: layer(x) + up(down(x)), zero at the start.
-
-    Args:
-        layer: `nn.Linear`, for x (…, in) to (…, out), or `nn.Embedding`, for ids (…) to (…, out). It is frozen.
-        rank: r, the features between `down` (in to r, random at the start) and `up` (r to out, zero at the start).
-        rows: which rows of the layer's weight are corrected, outputs of `nn.Linear` or ids of `nn.Embedding`; all,
-            if none are named.
-
-    Source: arXiv 2106.09685, section 4.1, with alpha = r.
-
-    >>> layer = nn.Linear(64, 32)
-    >>> adapter = LowRank(layer, rank=2)
-    >>> x = torch.rand(5, 64)
-    >>> adapter(x).equal(layer(x)), [weight.numel() for weight in adapter.parameters() if weight.requires_grad]
-    (True, [128, 64])
-    """
-
-    def __init__(self, layer: nn.Linear | nn.Embedding, rank: int, rows: Sequence[int] = ()):
-        super().__init__()
-        if not isinstance(layer, nn.Linear | nn.Embedding) or rank < 1:
-            raise ValueError(
-                f"LowRank takes an nn.Linear or nn.Embedding and a rank of at least 1; {type(layer).__name__} and "
-                f"{rank} came."
-            )
-        self.layer = layer.requires_grad_(False)
-        if isinstance(layer, nn.Linear):
-            self.down = nn.Linear(layer.in_features, rank, bias=False)
-            self.up = nn.Linear(rank, layer.out_features, bias=False)
-        else:
-            self.down = nn.Embedding(layer.num_embeddings, rank)
-            self.up = nn.Linear(rank, layer.embedding_dim, bias=False)
-        nn.init.zeros_(self.up.weight)
-        chosen = torch.ones(len(layer.weight))  # (rows of the weight,)
-        if rows:
-            chosen = torch.zeros_like(chosen).index_fill(0, torch.tensor(rows), 1.0)
-        self.register_buffer("chosen", chosen, persistent=False)
-        self.to(layer.weight)  # weights are drawn on the CPU, then moved
-
-    def forward(self, x: Tensor) -> Tensor:
-        chosen = self.chosen if isinstance(self.layer, nn.Linear) else self.chosen[x][..., None]
-        return self.layer(x) + chosen * self.up(self.down(x))  # (12.1)
-
-    @property
-    def weight(self) -> Tensor:
-        """The weight of a single layer that does the same, shaped like the frozen one's."""
-        if isinstance(self.layer, nn.Linear):
-            change = self.up.weight @ self.down.weight  # (out, r) × (r, in) -> (out, in)
-        else:
-            change = self.down.weight @ self.up.weight.T  # (ids, r) × (r, out) -> (ids, out)
-        return self.layer.weight + self.chosen[:, None] * change
-
-    @property
-    def bias(self) -> Tensor | None:
-        """The bias of the frozen layer, which stays as it is."""
-        return self.layer.bias
-
-
-def adapt(model: nn.Module, rank: int, *layers: str, rows: Sequence[int] = ()) -> dict[str, nn.Parameter]:
-    """Freeze a model, put `LowRank` on each linear layer or table whose name ends in one of `layers`, there on all rows
-    or on those named, and return the weights that now learn, by their names.
-
-    They are all that there is to save. To load them, adapt the same model in the same way, then
-    `model.load_state_dict(saved, strict=False)`.
-
-    >>> model = DiT(nn.Linear(4, 64), outputs=4, positions=sincos_grid(4, 4, 64), depth=2)
-    >>> list(adapt(model, 2, "blocks.1.attention.project_in"))
-    ['blocks.1.attention.project_in.down.weight', 'blocks.1.attention.project_in.up.weight']
-    """
-    able = [name for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Embedding)]
-    chosen = [name for name in able if name.endswith(layers)]
-    if not chosen:
-        raise ValueError(f"No layer's name ends in one of {layers}; layers to adapt are: {', '.join(able)}.")
-    model.requires_grad_(False)
-    for name in chosen:
-        parent, _, own = name.rpartition(".")
-        setattr(model.get_submodule(parent), own, LowRank(model.get_submodule(name), rank, rows))
-    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -25,7 +25,7 @@ PLACES = {  # rank, layers, rows, learning rate
 def pack(scenes: data.Scenes, device: torch.device) -> torch.Tensor:
     """Scenes as sequences (B, 95) without a voice."""
     text = ANY_WORDS.encode(data.captions(scenes.objects), 7).to(device)
-    return ANY.pack(text=text, picture=models.tokens("vqvae_colours", scenes.pictures, device))
+    return ANY.pack(text=text, picture=base.tokens("vqvae_colours", scenes.pictures, device))
 
 
 @torch.no_grad()
@@ -34,8 +34,8 @@ def shares(model, sets, device) -> dict[str, float]:
     right, generator = {}, torch.Generator().manual_seed(1_000_000)
     for name, scenes in sets.items():
         for given, asked in (("text", "picture"), ("picture", "text")):
-            made = models.tell(model, pack(scenes, device), (given,), asked, generator)
-            right[f"{name}, {given} to {asked}"] = recipes.share_right(made, asked, scenes, device)
+            made = any_to_any.tell(model, pack(scenes, device), (given,), asked, generator)
+            right[f"{name}, {given} to {asked}"] = any_to_any.share_right(made, asked, scenes, device)
     return right
 
 
@@ -44,23 +44,23 @@ def main():
     sets = {"orange": data.scenes_in_new_colour(500, chance), "old colours": data.scenes(500, chance)}
     print(
         "before:",
-        {name: f"{share:.1%}" for name, share in shares(models.load("any_to_any", device), sets, device).items()},
+        {name: f"{share:.1%}" for name, share in shares(shipped.load("any_to_any", device), sets, device).items()},
     )
     part, kept = ANY.only("text", "picture"), ANY.tokens("text", "picture").to(device)
     for place, seed in [*(("new ids", seed) for seed in range(3)), ("everywhere", 0)]:
-        model, generator = models.load("any_to_any", device), torch.Generator().manual_seed(seed)
+        model, generator = shipped.load("any_to_any", device), torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
         rank, layers, rows, lr = PLACES[place]
         learning = adapt(model, rank, *layers, rows=rows)
         shown = data.scenes_in_new_colour(2000, generator), data.scenes(3000, generator)
         lessons = torch.cat([pack(scenes, device) for scenes in shown])[:, kept]
-        denoiser, diffusion = part.denoiser(models.excerpt(model, kept)), models.diffusion_of(part)
+        denoiser, diffusion = part.denoiser(restrict_to_tokens(model, kept)), diffusion_of(part)
 
         def loss(x, generator, denoiser=denoiser, diffusion=diffusion):
             return diffusion.loss(denoiser, x, generator, t=part.times(len(x), generator))
 
         start = time.perf_counter()
-        for _ in fit(model, loss, batches(lessons, 32), steps=600, lr=lr, seed=seed, average=0.99):
+        for _ in fit(model, loss, batches(lessons, 32), steps=600, lr=lr, seed=seed, ema_decay=0.99):
             pass
         seconds, weights = time.perf_counter() - start, sum(weight.numel() for weight in learning.values())
         right = {name: f"{share:.1%}" for name, share in shares(model, sets, device).items()}

@@ -7,7 +7,7 @@ import torch
 from timing import seconds
 
 from vqdit_lite import data, models, recipes
-from vqdit_lite.assistant import Assistant
+from vqdit_lite.app.assistant import Assistant
 from vqdit_lite.training import pick_device
 
 SENTENCE = "small red circle above large blue square"
@@ -26,11 +26,11 @@ def main():
                 print(f"  {given} to {asked}: {taken:.2f}", flush=True)
 
     fresh = data.scenes(200, generator)
-    x = recipes.triples(fresh, generator, device)
+    x = any_to_any.triples(fresh, generator, device)
     print("words to picture, right of 200:")
     for scale, steps, tries in ((1, 36, 1), (2, 8, 1), (2, 16, 1), (2, 36, 1), (3, 36, 1), (2, 36, 3)):
-        made = models.translate(assistant.model, x, "text", "picture", generator, scale, steps, tries)
-        share = recipes.share_right(made, "picture", fresh, device)
+        made = any_to_any.translate(assistant.model, x, "text", "picture", generator, scale, steps, tries)
+        share = any_to_any.share_right(made, "picture", fresh, device)
         print(f"  guidance {scale}, {steps} steps, {tries} tries: {share:.1%}", flush=True)
 
 

@@ -29,12 +29,12 @@ def main():
     for frames in (8, 16, 32):
         full, turns = (1000 * seconds(step(frames, alternating, device), 10) for alternating in (False, True))
         print(f"{frames:3} frames: full {full:7.0f}   space and time {turns:7.0f}   {full / turns:.2f}", flush=True)
-    model, generator = models.load("joint_clips", device), torch.Generator().manual_seed(0)
-    x = models.film(motion.clips(16, generator), device)
-    for name, task in models.TASKS.items():
+    model, generator = shipped.load("joint_clips", device), torch.Generator().manual_seed(0)
+    x = clips.clips_to_tokens(data.clips(16, generator), device)
+    for name, task in clips.TASKS.items():
 
         def ask(task=task):
-            models.answer(models.FILM, model, x, *task, generator)
+            answer(clips.LAYOUT, model, x, *task, generator)
 
         print(f"16 clips, {name}: {seconds(ask, 3):.1f} s", flush=True)
 

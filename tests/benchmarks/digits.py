@@ -14,7 +14,7 @@ from vqdit_lite.training import batches, fit, pick_device
 
 
 def train(steps: int, device: torch.device) -> torch.nn.Module:
-    recipe = recipes.RECIPES["dit_digits"]
+    recipe = shipped.MODELS["dit_digits"]
     torch.manual_seed(0)
     model = recipe.build().to(device)
     examples = recipe.learns_from(torch.Generator().manual_seed(0), device)
@@ -22,7 +22,7 @@ def train(steps: int, device: torch.device) -> torch.nn.Module:
     def loss(batch, generator):
         return recipe.loss(model, batch, generator)
 
-    settings = {"lr": recipe.settings["lr"], "seed": 0, "average": 0.99 if steps < 1000 else 0.998}
+    settings = {"lr": recipe.settings["lr"], "seed": 0, "ema_decay": 0.99 if steps < 1000 else 0.998}
     for _ in fit(model, loss, batches(examples, recipe.batch), steps=steps, **settings):
         pass
     return model

@@ -13,32 +13,32 @@ from vqdit_lite.training import pick_device
 
 def draw_sixteen(model, vqvae, x):
     """Draw 16 pictures from text, guidance and decoding included."""
-    generator, words = torch.Generator().manual_seed(0), models.LAYOUT.tokens("text")
-    drawn = models.fill_in(models.LAYOUT, model, x[:16], words, generator, 16, models.GUIDANCE, ("text",))
-    vqvae.decode(models.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
+    generator, words = torch.Generator().manual_seed(0), scenes.LAYOUT.tokens("text")
+    drawn = fill_in(scenes.LAYOUT, model, x[:16], words, generator, 16, base.GUIDANCE, ("text",))
+    vqvae.decode(scenes.LAYOUT.unpack(drawn)["picture"].flatten(1)).cpu()
 
 
 @torch.no_grad()
 def main():
     device = pick_device()
-    model, vqvae = models.load("joint_scenes", device), models.load("vqvae_scenes", device)
+    model, vqvae = shipped.load("joint_scenes", device), shipped.load("vqvae_scenes", device)
     fresh = data.scenes(600, torch.Generator().manual_seed(2_000_000))
     said = data.captions(fresh.objects)
     different = [said.index(sentence) for sentence in dict.fromkeys(said)]
-    x = models.pairs(data.Scenes(fresh.pictures[different], fresh.objects[different]), device)
+    x = scenes.pairs(data.Scenes(fresh.pictures[different], fresh.objects[different]), device)
     taken = seconds(lambda: draw_sixteen(model, vqvae, x))
     print(f"{device.type}, {torch.get_num_threads()} threads: 16 pictures from text in {taken:.2f} s")
     for size in (16, 100):
         groups = x[: len(x) // size * size].split(size)[: 160 // size]
         recall = {}
         for group in groups:
-            given_words = models.log_likelihoods(model, group, "text", draws=16)  # row: picture, column: words
-            alone = -models.diffusion_of(models.LAYOUT).nelbo(
-                models.LAYOUT.denoiser(model, hide=("text",)),
+            given_words = scenes.log_likelihoods(model, group, "text", draws=16)  # row: picture, column: words
+            alone = -diffusion_of(scenes.LAYOUT).nelbo(
+                scenes.LAYOUT.denoiser(model, hide=("text",)),
                 group,
                 torch.Generator().manual_seed(0),
                 draws=16,
-                frozen=models.LAYOUT.tokens("text"),
+                frozen=scenes.LAYOUT.tokens("text"),
             )
             tables = {
                 "words for a picture": given_words,

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import generate
+from tools import generate
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
-from refresh import NOTEBOOKS, SETUP, badge
+from tools.refresh import NOTEBOOKS, SETUP, badge
 from test_graders import GRADERS
 
 SOLUTIONS = generate.SOLUTIONS

@@ -116,15 +116,15 @@ def test_equation_8_7_prefers_the_sure_and_leaves_less_to_chance_with_time():
 
     start = torch.full((20_000, 2), 2)
     share = {}
-    for randomness in (0.0, 4.0):
+    for choice_temperature in (0.0, 4.0):
         generator = torch.Generator().manual_seed(0)
         _, half, _ = MaskedDiffusion(linear(), 2).sample(
-            denoiser, start, time_grid(2), "confidence", generator=generator, randomness=randomness
+            denoiser, start, time_grid(2), "confidence", generator=generator, choice_temperature=choice_temperature
         )
         first, second = (torch.multinomial(pair, 20_000, True) for pair in (denoiser(start[:1], None)[0].exp()))
         surer = denoiser(start[:1], None)[0, 0][first] > denoiser(start[:1], None)[0, 1][second]
-        share[randomness] = (half[:, 0] != 2).float().mean().item()
-        if not randomness:
+        share[choice_temperature] = (half[:, 0] != 2).float().mean().item()
+        if not choice_temperature:
             assert abs(share[0.0] - surer.float().mean()) < 0.02
     # With Gumbel noise times s, the first is kept with chance 1 / (1 + (q / p) ** (1 / s)); here s = 4 · 0.5.
     kept = sum(

@@ -168,7 +168,7 @@ def test_equation_14_11_is_the_temperature_of_maskgits_order(n, monkeypatch):
         time_grid(n),
         "confidence",
         generator=torch.Generator().manual_seed(0),
-        randomness=start_value,
+        choice_temperature=start_value,
     ):
         pass
     for i, temperature in enumerate(seen, 1):

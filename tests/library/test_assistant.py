@@ -8,7 +8,7 @@ from PIL import Image
 
 from vqdit_lite import assistant as module
 from vqdit_lite import data, models, motion, recipes, sound
-from vqdit_lite.assistant import Assistant, in_motion, kind_of, panel, read_prompt, write
+from vqdit_lite.app.assistant import Assistant, in_motion, kind_of, panel, read_prompt, write
 
 CPU = torch.device("cpu")
 SENTENCE = "small red circle above large blue square"
@@ -35,42 +35,42 @@ def scene():
 
 def test_before_training_it_says_exactly_what_joint_scenes_says():
     fresh = models.build("any_to_any")
-    recipes.take_over_joint_scenes(fresh)
+    any_to_any.take_over_joint_scenes(fresh)
     names = ("text", "picture")
-    old = models.pairs(data.scenes(3, generator()), CPU)
-    new = models.ANY.only(*names).pack(**models.LAYOUT.unpack(old))
+    old = scenes.pairs(data.scenes(3, generator()), CPU)
+    new = any_to_any.LAYOUT.only(*names).pack(**scenes.LAYOUT.unpack(old))
     t = torch.tensor([0.1, 0.5, 0.9])
     with torch.no_grad():
-        wanted = models.load("joint_scenes")(old, t)
-        said = models.excerpt(fresh.eval(), models.ANY.tokens(*names))(new, t)
+        wanted = shipped.load("joint_scenes")(old, t)
+        said = restrict_to_tokens(fresh.eval(), any_to_any.LAYOUT.tokens(*names))(new, t)
     assert torch.equal(said[..., :12], wanted[..., :12])
     assert torch.equal(said[..., 13:77], wanted[..., 12:76])
 
 
 def test_an_excerpt_of_everything_is_the_model_itself():
-    model, x = models.load("any_to_any"), torch.randint(models.ANY.mask_id, (2, 95), generator=generator())
+    model, x = shipped.load("any_to_any"), torch.randint(any_to_any.LAYOUT.mask_id, (2, 95), generator=generator())
     t = torch.tensor([0.2, 0.8])
     with torch.no_grad():
-        assert torch.equal(models.excerpt(model, models.ANY.tokens(*models.ANY.segments))(x, t), model(x, t))
+        assert torch.equal(restrict_to_tokens(model, any_to_any.LAYOUT.tokens(*any_to_any.LAYOUT.segments))(x, t), model(x, t))
 
 
 def test_what_is_cut_out_of_a_sequence_has_no_say():
-    model, kept = models.load("any_to_any"), models.ANY.tokens("text", "sound")
-    x = recipes.triples(data.scenes(2, generator()), generator(), CPU)
+    model, kept = shipped.load("any_to_any"), any_to_any.LAYOUT.tokens("text", "sound")
+    x = any_to_any.triples(data.scenes(2, generator()), generator(), CPU)
     other = x.clone()
-    other[:, models.ANY.tokens("picture")] = models.ANY.pack(picture=torch.zeros(2, 36, dtype=torch.long))[
-        :, models.ANY.tokens("picture")
+    other[:, any_to_any.LAYOUT.tokens("picture")] = any_to_any.LAYOUT.pack(picture=torch.zeros(2, 36, dtype=torch.long))[
+        :, any_to_any.LAYOUT.tokens("picture")
     ]
-    said = [models.tell(model, row, ("sound",), "text", generator()) for row in (x, other)]
+    said = [any_to_any.tell(model, row, ("sound",), "text", generator()) for row in (x, other)]
     assert torch.equal(*said)
-    assert (said[0][:, ~kept] == models.ANY.mask_id).all()
-    assert torch.equal(said[0][:, models.ANY.tokens("sound")], x[:, models.ANY.tokens("sound")])
+    assert (said[0][:, ~kept] == any_to_any.LAYOUT.mask_id).all()
+    assert torch.equal(said[0][:, any_to_any.LAYOUT.tokens("sound")], x[:, any_to_any.LAYOUT.tokens("sound")])
 
 
 def test_a_transformer_of_any_to_any_fits_its_bounds():
-    model = models.load("any_to_any")
+    model = shipped.load("any_to_any")
     assert sum(weight.numel() for weight in model.parameters()) <= 5_000_000
-    assert (models.SHIPPED / "any_to_any.safetensors").stat().st_size <= 20e6
+    assert (base.FOLDER / "any_to_any.safetensors").stat().st_size <= 20e6
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_transformer_of_any_to_any_fits_its_bounds():
 )
 def test_the_shipped_model_goes_in_all_six_directions(given, asked, least):
     fresh = data.scenes(60, generator(5))
-    x = recipes.triples(fresh, generator(5), CPU)
-    made = models.translate(models.load("any_to_any"), x, given, asked, generator(5))
-    assert recipes.share_right(made, asked, fresh, CPU) >= least
+    x = any_to_any.triples(fresh, generator(5), CPU)
+    made = any_to_any.translate(shipped.load("any_to_any"), x, given, asked, generator(5))
+    assert any_to_any.share_right(made, asked, fresh, CPU) >= least
 
 
 def test_trying_again_stops_where_all_is_well_and_keeps_the_words():
@@ -104,7 +104,7 @@ def test_trying_again_stops_where_all_is_well_and_keeps_the_words():
         wrong = (rows[:, 0] == 2) | ((rows[:, 0] == 4) & (rows[:, 2] < 2))
         return torch.cat([(rows[:, :1] + wrong[:, None].long()), rows[:, 1:]], 1)
 
-    made = models.checked(x, make, describe, words, tries=3)
+    made = retry_until_consistent(x, make, describe, words, tries=3)
     assert made_of == [[0, 2, 4], [2, 4], [2]]
     assert made.tolist() == [[0, 1, 1], [2, 3, 3], [4, 5, 2]]
 
@@ -114,7 +114,7 @@ def test_trying_again_stops_where_all_is_well_and_keeps_the_words():
 
 def test_files_and_words_are_told_apart(tmp_path, scene):
     write(tmp_path / "scene.png", scene)
-    write(tmp_path / "said.wav", sound.speak([SENTENCE], generator())[0])
+    write(tmp_path / "said.wav", data.speak([SENTENCE], generator())[0])
     assert read_prompt(SENTENCE) == SENTENCE
     picture, wave = read_prompt(str(tmp_path / "scene.png")), read_prompt(str(tmp_path / "said.wav"))
     assert torch.equal(data.read_scenes(picture[None]), data.read_scenes(scene[None]))
@@ -126,13 +126,13 @@ def test_files_and_words_are_told_apart(tmp_path, scene):
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".gif", ".apng", ".wav", ".txt"])
 def test_every_ending_can_be_written_and_read(tmp_path, ending, scene):
     kind = kind_of(f"out{ending}")
-    clip = motion.clips(1, generator()).frames[0]
+    clip = data.clips(1, generator()).frames[0]
     content = {"text": SENTENCE, "picture": scene, "sound": torch.rand(8000) - 0.5, "clip": clip}[kind]
     write(tmp_path / f"out{ending}", content)
     if kind == "text":
         assert (tmp_path / "out.txt").read_text(encoding="utf-8") == f"{SENTENCE}\n"
     elif kind == "sound":
-        assert (sound.read_wave(tmp_path / "out.wav") - content).abs().max() < 1e-3
+        assert (data.read_wave(tmp_path / "out.wav") - content).abs().max() < 1e-3
     else:
         with Image.open(tmp_path / f"out{ending}") as picture:
             assert getattr(picture, "n_frames", 1) == (8 if kind == "clip" else 1)
@@ -182,7 +182,7 @@ def test_a_scene_that_is_to_move_does_something_that_is_possible():
         assert sentence.startswith("small red circle ")
         assert sentence.endswith(" above large blue square")
         action = sentence.removeprefix("small red circle ").removesuffix(" above large blue square")
-        assert action in set(motion.ACTIONS) - {"shrinks", "becomes red", "turns"}
+        assert action in set(data.ACTIONS) - {"shrinks", "becomes red", "turns"}
     assert in_motion("large red square turns", generator()) == "large red square turns"
     assert in_motion("red", generator()) == "red"
 
@@ -191,8 +191,8 @@ def test_a_scene_that_is_to_move_does_something_that_is_possible():
 
 
 def test_whatever_is_given_whatever_is_asked(helper, scene):
-    wave = sound.speak([SENTENCE], generator())[0]
-    shapes = {"picture": (3, 24, 24), "sound": (sound.FRAMES * sound.HOP,), "clip": (3, 8, 24, 24)}
+    wave = data.speak([SENTENCE], generator())[0]
+    shapes = {"picture": (3, 24, 24), "sound": (data.SOUND_FRAMES * audio.HOP,), "clip": (3, 8, 24, 24)}
     for prompt in (SENTENCE, scene, wave):
         assert helper.ask(prompt, "text", generator()) == SENTENCE
         for asked, shape in shapes.items():
@@ -207,7 +207,7 @@ def test_the_same_seed_gives_the_same_answer(helper):
 
 @pytest.mark.parametrize("gain", [0.1, 1.0, 5.0])
 def test_quiet_and_loud_voices_are_understood(helper, gain):
-    assert helper.ask(gain * sound.speak([SENTENCE], generator(1))[0], "text", generator()) == SENTENCE
+    assert helper.ask(gain * data.speak([SENTENCE], generator(1))[0], "text", generator()) == SENTENCE
 
 
 def test_steps_and_guidance_reach_the_sampler(helper, monkeypatch):
@@ -262,7 +262,7 @@ def test_the_panel_answers_in_every_kind(helper, monkeypatch):
     answer.click()
     tabs.selected_index = 2
     answer.click()
-    assert [prompt for prompt, *_ in asked_for[-2:]] == [(3, 24, 24), (sound.FRAMES * sound.HOP,)]
+    assert [prompt for prompt, *_ in asked_for[-2:]] == [(3, 24, 24), (data.SOUND_FRAMES * audio.HOP,)]
     find(shown, ipywidgets.FloatSlider)[0].value = 3
     find(shown, ipywidgets.IntSlider)[0].value = 7
     kinds.value = "picture"

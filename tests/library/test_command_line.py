@@ -26,7 +26,7 @@ def plain_environment(monkeypatch):
 @pytest.fixture
 def small(monkeypatch, small_recipe):
     recipe = small_recipe._replace(settings={"steps": 20, "lr": 1e-3, "seed": 0})
-    monkeypatch.setitem(recipes.RECIPES, "small", recipe)
+    monkeypatch.setitem(shipped.MODELS, "small", recipe)
 
 
 @pytest.mark.parametrize("name", ["vqdit_lite", *MODULES])
@@ -96,9 +96,9 @@ def test_doctor_says_where_the_course_itself_is_not_installed(monkeypatch, capsy
 
 
 def test_doctor_names_a_missing_checkpoint(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(models.load, "__defaults__", ("cpu", tmp_path))
+    monkeypatch.setattr(shipped.load, "__defaults__", ("cpu", tmp_path))
     lines = missing(capsys)
-    assert len(lines) == len(recipes.RECIPES)
+    assert len(lines) == len(shipped.MODELS)
     assert all("no model card" in line for line in lines)
 
 

@@ -286,7 +286,7 @@ def test_the_loss_is_the_weighted_surprise_by_hand(schedule, weighting):
     close(diffusion.loss(denoiser, x0, generator(), t=t)["loss"], each.sum() / x0.numel(), 1e-9)
     counts = torch.tensor([0.0, 1.0, 5.0])
     counted = (each * counts).sum() / x0.numel()
-    close(diffusion.loss(denoiser, x0, generator(), t=t, importance=counts)["loss"], counted, 1e-9)
+    close(diffusion.loss(denoiser, x0, generator(), t=t, token_weight=counts)["loss"], counted, 1e-9)
 
 
 # ---------------------------------------------------------------- corruption
@@ -397,7 +397,7 @@ def test_so_many_tokens_are_left_as_the_schedule_says_but_one_at_least_is_filled
     for row in range(1, 4):
         frozen[row, :row] = True
     times = time_grid(steps, kind)
-    chance = {"randomness": 2.0} if method == "confidence" else {}
+    chance = {"choice_temperature": 2.0} if method == "confidence" else {}
     states = way(MaskedDiffusion(schedule, 4), torch.zeros(6, 15).long(), times, method, frozen=frozen, **chance)
     free, left = (~frozen).sum(1), (~frozen).sum(1)
     known = enumerate(schedule.alpha_bar(times)[1:].tolist(), 1)
@@ -591,14 +591,14 @@ def test_without_randomness_the_confidence_is_the_tempered_probability(watch_con
 @pytest.mark.parametrize("kind", GRIDS)
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_the_randomness_is_scaled_by_the_time_of_the_step_alone(watch_confidence, kind, temperature):
-    times, randomness, options = time_grid(5, kind), 3.0, {"temperature": temperature, "randomness": 3.0}
+    times, choice_temperature, options = time_grid(5, kind), 3.0, {"temperature": temperature, "choice_temperature": 3.0}
     way(MaskedDiffusion(cosine(), 3), torch.zeros(5000, 6).long(), times, "confidence", denoiser=constant, **options)
     for (drawn, confidence, _), then in zip(watch_confidence, times[1:].tolist(), strict=True):
         noise = confidence - (LOGITS / temperature).log_softmax(0)[drawn]
         if then == 0:
             close(noise, torch.zeros_like(noise))
         else:
-            noise = noise / (randomness * then)  # Gumbel: P(below z) is exp(-exp(-z))
+            noise = noise / (choice_temperature * then)  # Gumbel: P(below z) is exp(-exp(-z))
             for level in (-1.0, 0.0, 0.6, 2.0):
                 assert abs((noise < level).double().mean() - math.exp(-math.exp(-level))) < 0.015
 
@@ -606,7 +606,7 @@ def test_the_randomness_is_scaled_by_the_time_of_the_step_alone(watch_confidence
 def test_the_confidence_can_be_followed_by_hand(watch_confidence):
     draw = generator(5)
     diffusion, start = MaskedDiffusion(linear(), 3), torch.zeros(4, 5).long()
-    list(diffusion.sample(constant, start, time_grid(3), "confidence", 0.0, generator(5), randomness=4.0))
+    list(diffusion.sample(constant, start, time_grid(3), "confidence", 0.0, generator(5), choice_temperature=4.0))
     for (drawn, confidence, _), then in zip(watch_confidence, (2 / 3, 1 / 3, 0), strict=True):
         tokens = torch.multinomial(LOGITS.softmax(0).expand(20, 3), 1, generator=draw).view(4, 5)
         fresh = torch.rand(4, 5, generator=draw, dtype=torch.float64)
@@ -617,16 +617,16 @@ def test_the_confidence_can_be_followed_by_hand(watch_confidence):
 def test_with_much_randomness_the_order_is_nearly_random_and_without_it_the_surest_come_first():
     chances = torch.tensor([[0.99, 0.01], [0.6, 0.4]]).log().expand(20_000, 2, 2)
     share = {}
-    for randomness in (0.0, 1.0, 1000.0):
+    for choice_temperature in (0.0, 1.0, 1000.0):
         _, half, _ = way(
             MaskedDiffusion(linear(), 2),
             torch.zeros(20_000, 2).long(),
             time_grid(2),
             "confidence",
             denoiser=lambda x, t: chances,
-            randomness=randomness,
+            choice_temperature=choice_temperature,
         )
-        share[randomness] = (half[:, 0] < 2).double().mean().item()
+        share[choice_temperature] = (half[:, 0] < 2).double().mean().item()
     assert share[0.0] > 0.98 > share[1.0] > 0.55 > share[1000.0] > 0.48
 
 
@@ -916,10 +916,10 @@ def test_times_must_be_a_tensor():
         list(MaskedDiffusion(linear(), 3).sample(even, torch.zeros(2, 3).long(), [1.0, 0.0], generator=generator()))
 
 
-@pytest.mark.parametrize(("randomness", "method"), [(-1.0, "confidence"), (math.nan, "confidence"), (1.0, "random")])
-def test_a_randomness_that_means_nothing_is_named(randomness, method):
-    with pytest.raises(ValueError, match='randomness is at least 0 and belongs to "confidence"'):
-        way(MaskedDiffusion(linear(), 4), torch.zeros(2, 3).long(), time_grid(2), method, randomness=randomness)
+@pytest.mark.parametrize(("choice_temperature", "method"), [(-1.0, "confidence"), (math.nan, "confidence"), (1.0, "random")])
+def test_a_randomness_that_means_nothing_is_named(choice_temperature, method):
+    with pytest.raises(ValueError, match='choice_temperature is at least 0 and belongs to "confidence"'):
+        way(MaskedDiffusion(linear(), 4), torch.zeros(2, 3).long(), time_grid(2), method, choice_temperature=choice_temperature)
 
 
 @pytest.mark.parametrize("frozen", [torch.ones(3), torch.ones(2, dtype=torch.bool), torch.ones(2, 4, dtype=torch.bool)])

@@ -175,7 +175,7 @@ def test_segments_that_share_an_alphabet_count_once():
 
 
 def test_an_alphabet_of_its_own_changes_nothing():
-    plain, named = LAYOUT, Layout(*(part._replace(alphabet=f"that of {part.name}") for part in (TEXT, PICTURE, SOUND)))
+    plain, named = LAYOUT, Layout(*(part._replace(shared_vocabulary=f"that of {part.name}") for part in (TEXT, PICTURE, SOUND)))
     parts, model = random_parts(plain, 4), anything(plain)
     x = plain.pack(**parts)
     assert torch.equal(named.pack(**parts), x)

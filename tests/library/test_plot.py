@@ -114,7 +114,7 @@ def test_smooth_is_the_running_mean():
 
 def test_a_film_plays_every_frame_of_every_clip_for_ever():
     clips = torch.rand(2, 3, 8, 24, 24, generator=torch.Generator().manual_seed(0))
-    film = Image.open(io.BytesIO(plot.film(list(clips))))
+    film = Image.open(io.BytesIO(plot.animation(list(clips))))
     assert (film.format, film.n_frames, film.info["loop"]) == ("PNG", 8, 0)
     for now in range(8):
         film.seek(now)
@@ -127,7 +127,7 @@ def test_a_film_plays_every_frame_of_every_clip_for_ever():
 
 def test_clips_are_shown_playing_and_as_strips(shown, capsys):
     clip = torch.rand(3, 8, 24, 24, generator=torch.Generator().manual_seed(0))
-    plot.clips({"a square moves": clip, "a circle grows": clip}, "two clips")
+    plot.show_clips({"a square moves": clip, "a circle grows": clip}, "two clips")
     playing, strips = (bundle for bundle, _ in shown)
     assert playing["text/plain"] == "Clips that play: a square moves, a circle grows."
     assert strips["text/plain"] == "two clips"
@@ -149,7 +149,7 @@ def test_every_sound_has_a_picture_and_a_player_that_holds_it(shown, tmp_path):
 
 def test_an_explorer_plays_what_it_draws(shown):
     def draw(number):
-        return plot.film([torch.full((3, 8, 24, 24), number / 10)]), torch.full((100,), number / 10)
+        return plot.animation([torch.full((3, 8, 24, 24), number / 10)]), torch.full((100,), number / 10)
 
     plot.explorer(draw, "choose", number=ipywidgets.IntSlider(value=1, max=5))
     slider, picture, below = shown[0][0].children

@@ -18,7 +18,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def tone(hertz, seconds=1.0, rate=sound.SAMPLE_RATE):
+def tone(hertz, seconds=1.0, rate=audio.SAMPLE_RATE):
     return 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
 
 
@@ -28,72 +28,72 @@ def tone(hertz, seconds=1.0, rate=sound.SAMPLE_RATE):
 def test_mel_filters_are_those_of_librosa():
     librosa = pytest.importorskip("librosa")
     theirs = librosa.filters.mel(
-        sr=sound.SAMPLE_RATE, n_fft=sound.WINDOW, n_mels=sound.BANDS, htk=True, norm=None, dtype=np.float64
+        sr=audio.SAMPLE_RATE, n_fft=audio.WINDOW, n_mels=audio.BANDS, htk=True, norm=None, dtype=np.float64
     )
-    torch.testing.assert_close(sound.mel_filters(), torch.from_numpy(theirs).float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(audio.mel_filters(), torch.from_numpy(theirs).float(), rtol=1e-5, atol=1e-6)
 
 
 def test_the_spectrum_is_that_of_librosa():
     librosa = pytest.importorskip("librosa")
     wave = torch.randn(3200, generator=seeded())
-    theirs = librosa.stft(wave.numpy(), n_fft=sound.WINDOW, hop_length=sound.HOP, pad_mode="constant")
-    torch.testing.assert_close(sound.spectrum(wave[None])[0], torch.from_numpy(theirs), rtol=1e-4, atol=1e-4)
+    theirs = librosa.stft(wave.numpy(), n_fft=audio.WINDOW, hop_length=audio.HOP, pad_mode="constant")
+    torch.testing.assert_close(audio.stft(wave[None])[0], torch.from_numpy(theirs), rtol=1e-4, atol=1e-4)
 
 
 def test_no_frequency_between_the_outer_edges_is_lost():
-    covered = sound.mel_filters().sum(0)
+    covered = audio.mel_filters().sum(0)
     assert (covered[1:-1] > 0).all()
     assert covered.max() <= 1 + 1e-6  # neighbouring triangles add up to one
 
 
 @pytest.mark.parametrize("hertz", [300, 1000, 2500])
 def test_a_tone_is_brightest_in_the_band_that_holds_it(hertz):
-    picture = sound.log_mel(torch.from_numpy(tone(hertz)).float()[None])[0]  # (bands, frames)
+    picture = audio.log_mel(torch.from_numpy(tone(hertz)).float()[None])[0]  # (bands, frames)
     band = picture[:, 10].argmax()
-    bins = torch.linspace(0, sound.SAMPLE_RATE / 2, sound.WINDOW // 2 + 1)
-    inside = bins[sound.mel_filters()[band] > 0]
+    bins = torch.linspace(0, audio.SAMPLE_RATE / 2, audio.WINDOW // 2 + 1)
+    inside = bins[audio.mel_filters()[band] > 0]
     assert inside.min() <= hertz <= inside.max()
 
 
 def test_silence_is_black_and_twice_as_loud_is_a_fixed_step_brighter():
-    assert sound.log_mel(torch.zeros(1, 1600)).eq(0).all()
+    assert audio.log_mel(torch.zeros(1, 1600)).eq(0).all()
     wave = 0.1 * torch.randn(1, 1600, generator=seeded())
-    step = sound.log_mel(2 * wave) - sound.log_mel(wave)
+    step = audio.log_mel(2 * wave) - audio.log_mel(wave)
     torch.testing.assert_close(step, torch.full_like(step, np.log10(4) / 6), rtol=0, atol=1e-4)
 
 
 def test_a_frame_more_moves_the_picture_by_a_frame():
     wave = torch.nn.functional.pad(0.1 * torch.randn(1, 1600, generator=seeded()), (1600, 1600))
-    moved = wave.roll(sound.HOP, 1)
-    torch.testing.assert_close(sound.log_mel(moved)[..., 1:], sound.log_mel(wave)[..., :-1], rtol=0, atol=1e-4)
+    moved = wave.roll(audio.HOP, 1)
+    torch.testing.assert_close(audio.log_mel(moved)[..., 1:], audio.log_mel(wave)[..., :-1], rtol=0, atol=1e-4)
 
 
 def test_there_and_back_explains_nearly_all_of_the_picture():
-    waves = sound.speak(["small red circle above large blue square", "seven"], seeded())
-    picture = sound.log_mel(waves)
-    again = sound.log_mel(sound.to_waves(picture))
+    waves = data.speak(["small red circle above large blue square", "seven"], seeded())
+    picture = audio.log_mel(waves)
+    again = audio.log_mel(audio.to_waves(picture))
     assert 1 - (again - picture).square().mean() / picture.var() > 0.97
 
 
 def test_griffin_and_lim_come_nearer_with_more_steps():
-    picture = sound.log_mel(sound.speak(["large yellow triangle"], seeded()))
-    errors = [(sound.log_mel(sound.to_waves(picture, n)) - picture).square().mean().item() for n in (0, 4, 32)]
+    picture = audio.log_mel(data.speak(["large yellow triangle"], seeded()))
+    errors = [(audio.log_mel(audio.to_waves(picture, n)) - picture).square().mean().item() for n in (0, 4, 32)]
     assert errors[0] > errors[1] > errors[2]
 
 
 def test_phases_are_found_as_well_as_by_librosa():
     """Same magnitudes, steps and momentum: how far is the spectrum of the wave from what was asked?"""
     librosa = pytest.importorskip("librosa")
-    picture = sound.log_mel(sound.speak(["small green square"], seeded()))
+    picture = audio.log_mel(data.speak(["small green square"], seeded()))
     asked = torch.nn.functional.pad(sound._powers(picture).sqrt(), (0, 1))[0]
-    length = sound.FRAMES * sound.HOP
-    settings = {"hop_length": sound.HOP, "n_fft": sound.WINDOW, "length": length, "pad_mode": "constant"}
+    length = data.SOUND_FRAMES * audio.HOP
+    settings = {"hop_length": audio.HOP, "n_fft": audio.WINDOW, "length": length, "pad_mode": "constant"}
     theirs = torch.from_numpy(librosa.griffinlim(asked.numpy(), n_iter=32, random_state=0, **settings))
 
     def error(wave):
-        return (sound.spectrum(wave[None])[0].abs() - asked).norm() / asked.norm()
+        return (audio.stft(wave[None])[0].abs() - asked).norm() / asked.norm()
 
-    assert error(sound.to_waves(picture)[0]) < 1.1 * error(theirs)
+    assert error(audio.to_waves(picture)[0]) < 1.1 * error(theirs)
 
 
 # ---------------------------------------------------------------- words
@@ -107,46 +107,46 @@ def test_mu_law_keeps_small_samples_finely():
 
 
 def test_the_lexicon_holds_every_word_voice_and_speed():
-    words, voices = sound.lexicon()
-    assert {word for word, _, _ in words} == set(sound.SPOKEN_WORDS) == {*CAPTION_WORDS, *sound.DIGITS}
-    assert len(voices) == len(sound.KNOWN_VOICES) + 1 == sound.UNHEARD_VOICE + 1
-    assert len(words) == len(sound.SPOKEN_WORDS) * len(voices) * sound.SPEEDS
+    words, voices = data.lexicon()
+    assert {word for word, _, _ in words} == set(data.SPOKEN_WORDS) == {*CAPTION_WORDS, *data.DIGITS}
+    assert len(voices) == len(data.KNOWN_VOICES) + 1 == data.UNHEARD_VOICE + 1
+    assert len(words) == len(data.SPOKEN_WORDS) * len(voices) * sound.SPEEDS
     for wave in words.values():
-        assert 0.15 < len(wave) / sound.SAMPLE_RATE < 0.9
+        assert 0.15 < len(wave) / audio.SAMPLE_RATE < 0.9
         assert wave.abs().max() <= 1
-        assert wave.square().mean().sqrt() == pytest.approx(sound.LOUDNESS, rel=0.15)
+        assert wave.square().mean().sqrt() == pytest.approx(data.LOUDNESS, rel=0.15)
 
 
 def test_speech_is_seeded_and_differs_between_voices():
     sentence = ["small red circle"] * 8
-    first, again = sound.speak(sentence, seeded(1)), sound.speak(sentence, seeded(1))
+    first, again = data.speak(sentence, seeded(1)), data.speak(sentence, seeded(1))
     assert torch.equal(first, again)
-    assert not torch.equal(first, sound.speak(sentence, seeded(2)))
-    spectra = sound.log_mel(first)
+    assert not torch.equal(first, data.speak(sentence, seeded(2)))
+    spectra = audio.log_mel(first)
     assert (spectra[0] - spectra[1:]).abs().mean((1, 2)).min() > 0
 
 
 def test_every_caption_fits_nearly_whole_in_every_voice():
     """The longest sentence in the slowest voice, with the widest gaps, may lose less than a tenth of a second."""
-    words, voices = sound.lexicon()
+    words, voices = data.lexicon()
     sizes, colours, shapes = CAPTION_WORDS[:2], CAPTION_WORDS[2:6], CAPTION_WORDS[6:9]
     for voice in range(len(voices)):
         longest = [max(len(words[word, voice, 0]) for word in group) for group in (sizes, colours, shapes)]
         joint = max(len(words[word, voice, 0]) for word in CAPTION_WORDS[9:])
-        assert 2 * sum(longest) + joint + 7 * 320 < sound.FRAMES * sound.HOP + 0.1 * sound.SAMPLE_RATE
+        assert 2 * sum(longest) + joint + 7 * 320 < data.SOUND_FRAMES * audio.HOP + 0.1 * audio.SAMPLE_RATE
 
 
 def test_unknown_words_are_named():
     with pytest.raises(ValueError, match="Nobody has spoken purple; spoken are: small, large"):
-        sound.speak(["small purple circle"], seeded())
+        data.speak(["small purple circle"], seeded())
 
 
 def test_a_varied_word_is_faster_and_higher_or_slower_and_lower():
     wave, lengths = torch.from_numpy(tone(440)).float(), []
     for seed in range(40):
-        varied = sound.vary(wave, seeded(seed))
-        assert torch.equal(varied, sound.vary(wave, seeded(seed)))
-        heard = torch.fft.rfft(varied).abs().argmax().item() * sound.SAMPLE_RATE / len(varied)  # hertz
+        varied = change_speed(wave, seeded(seed))
+        assert torch.equal(varied, change_speed(wave, seeded(seed)))
+        heard = torch.fft.rfft(varied).abs().argmax().item() * audio.SAMPLE_RATE / len(varied)  # hertz
         assert heard * len(varied) == pytest.approx(440 * len(wave), rel=0.003)  # as many waves as before
         lengths.append(len(varied) / len(wave))
     assert 0.879 <= min(lengths) < 0.9
@@ -196,7 +196,7 @@ def test_recordings_are_split_by_their_number(disk, place):
     write(folder)
     lengths = {}
     for split, numbers in (("test", range(5)), ("train", (5, 6))):
-        waves, labels, speakers = sound.spoken_digits(split)
+        waves, labels, speakers = data.spoken_digits(split)
         assert len(waves) == len(labels) == len(speakers) == 10 * 2 * len(numbers)
         lengths[split] = {len(wave) for wave in waves}  # which recordings they are
         for digit in range(10):
@@ -206,7 +206,7 @@ def test_recordings_are_split_by_their_number(disk, place):
                 assert len(mine) == len(files)
                 for k, file in zip(mine, files, strict=True):
                     level = waves[k].square().mean().sqrt().item()
-                    assert level == pytest.approx(sound.LOUDNESS, rel=1e-5)  # all equally loud
+                    assert level == pytest.approx(data.LOUDNESS, rel=1e-5)  # all equally loud
                     wanted = torch.from_numpy(file.astype(np.float32))
                     torch.testing.assert_close(waves[k] / level, wanted / wanted.square().mean().sqrt())
     assert not lengths["train"] & lengths["test"]
@@ -231,7 +231,7 @@ def test_recordings_that_are_nowhere_are_downloaded_once(disk, monkeypatch):
 
     monkeypatch.setattr(sound, "download_and_extract_archive", download)
     for _ in range(2):
-        assert len(sound.spoken_digits("test").waves) == 100
+        assert len(data.spoken_digits("test").waves) == 100
         sound._recordings.cache_clear()
     assert len(asked) == 1
     assert asked[0].endswith("v1.0.10.zip")
@@ -241,7 +241,7 @@ def test_recordings_that_are_nowhere_are_downloaded_once(disk, monkeypatch):
 def test_recordings_that_cannot_be_had_name_the_places(disk, monkeypatch, error):
     refuse_download(monkeypatch, error)
     with pytest.raises(FileNotFoundError, match=f"the download failed \\({error}\\).*VQDIT_DATA") as caught:
-        sound.spoken_digits("train")
+        data.spoken_digits("train")
     for place in ("sets", "downloads"):
         assert str(disk / place / "free-spoken-digits" / "recordings") in str(caught.value)
 
@@ -257,7 +257,7 @@ def test_a_download_that_broke_off_is_said_in_a_sentence(disk, monkeypatch):
     (disk / "downloads").mkdir()
     (disk / "downloads" / "free-spoken-digits.zip").write_bytes(b"half of an archive")
     with pytest.raises((FileNotFoundError, ValueError), match=r"spoken digits|remove it"):
-        sound.spoken_digits("train")
+        data.spoken_digits("train")
 
 
 @pytest.mark.parametrize("change", ["other", "missing", "swapped", "more"])
@@ -276,37 +276,37 @@ def test_recordings_that_are_not_those_of_the_release_are_refused(disk, change):
     else:
         (folder / "9_eve_0.wav").write_bytes(content)
     with pytest.raises(ValueError, match=f"{re.escape(str(folder))} does not hold .* remove it and fetch it again"):
-        sound.spoken_digits("test")
+        data.spoken_digits("test")
 
 
 def test_an_unknown_split_is_named():
     with pytest.raises(ValueError, match='"sample", "train" or "test"; it is \'validation\''):
-        sound.spoken_digits("validation")
+        data.spoken_digits("validation")
 
 
 def test_the_sample_holds_every_person_and_digit_once():
-    waves, labels, speakers = sound.spoken_digits("sample")
+    waves, labels, speakers = data.spoken_digits("sample")
     assert len(waves) == 60
     assert len(set(speakers)) == 6
     assert sorted(zip(speakers, labels.tolist(), strict=True)) == [
         (who, digit) for who in sorted(set(speakers)) for digit in range(10)
     ]
     for wave in waves:
-        assert 0.1 < len(wave) / sound.SAMPLE_RATE < 1.5
+        assert 0.1 < len(wave) / audio.SAMPLE_RATE < 1.5
         assert wave.abs().max() <= 1
-        assert wave.square().mean().sqrt() == pytest.approx(sound.LOUDNESS, rel=0.05)  # some clipped
+        assert wave.square().mean().sqrt() == pytest.approx(data.LOUDNESS, rel=0.05)  # some clipped
 
 
 def test_the_sample_is_the_first_recording_of_each_person_and_digit(monkeypatch):
     refuse_download(monkeypatch, RuntimeError("no network"))
     sound._recordings.cache_clear()
     try:
-        people = {split: sound.spoken_digits(split) for split in ("test", "train")}
+        people = {split: data.spoken_digits(split) for split in ("test", "train")}
     except FileNotFoundError:
         pytest.skip("The recordings are not on this machine.")
     finally:
         sound._recordings.cache_clear()
-    sample = sound.spoken_digits("sample")
+    sample = data.spoken_digits("sample")
     keys = list(zip(sample.speakers, sample.labels.tolist(), strict=True))
     for split, each in (("test", 5), ("train", 45)):
         found = list(zip(people[split].speakers, people[split].labels.tolist(), strict=True))
@@ -322,7 +322,7 @@ def test_the_sample_is_the_first_recording_of_each_person_and_digit(monkeypatch)
 # ---------------------------------------------------------------- what people bring
 
 
-def store(path, wave, rate=sound.SAMPLE_RATE, kind=np.int16):
+def store(path, wave, rate=audio.SAMPLE_RATE, kind=np.int16):
     scale = {np.int16: 32767, np.int32: 2**31 - 1, np.float32: 1}.get(kind)
     wavfile.write(path, rate, (wave * 127.5 + 127.5 if kind == np.uint8 else wave * scale).astype(kind))
     return path
@@ -330,21 +330,21 @@ def store(path, wave, rate=sound.SAMPLE_RATE, kind=np.int16):
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32])
 def test_all_kinds_of_samples_read_alike(tmp_path, kind):
-    wave = sound.read_wave(store(tmp_path / "tone.wav", tone(440), kind=kind))
+    wave = data.read_wave(store(tmp_path / "tone.wav", tone(440), kind=kind))
     torch.testing.assert_close(wave, torch.from_numpy(tone(440)).float(), rtol=0, atol=0.015)
 
 
 @pytest.mark.parametrize("rate", [16000, 22050, 44100, 6000])
 def test_other_rates_are_resampled(tmp_path, rate):
-    wave = sound.read_wave(store(tmp_path / "tone.wav", tone(440, rate=rate), rate))
-    assert len(wave) == pytest.approx(sound.SAMPLE_RATE, abs=2)
-    spectrum = torch.fft.rfft(wave[: sound.SAMPLE_RATE]).abs()
+    wave = data.read_wave(store(tmp_path / "tone.wav", tone(440, rate=rate), rate))
+    assert len(wave) == pytest.approx(audio.SAMPLE_RATE, abs=2)
+    spectrum = torch.fft.rfft(wave[: audio.SAMPLE_RATE]).abs()
     assert spectrum.argmax().item() == pytest.approx(440, abs=2)
 
 
 def test_channels_are_mixed_down(tmp_path):
-    both = np.stack([tone(440), np.zeros(sound.SAMPLE_RATE)], 1)
-    wave = sound.read_wave(store(tmp_path / "stereo.wav", both))
+    both = np.stack([tone(440), np.zeros(audio.SAMPLE_RATE)], 1)
+    wave = data.read_wave(store(tmp_path / "stereo.wav", both))
     torch.testing.assert_close(wave, torch.from_numpy(tone(440) / 2).float(), rtol=0, atol=1e-3)
 
 
@@ -355,25 +355,25 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path):
     (tmp_path / "nothing.wav").write_bytes(b"")
     for name in ("cut", "text", "nothing"):
         with pytest.raises(ValueError, match=rf"{re.escape(name)}\.wav cannot be read as a WAV file"):
-            sound.read_wave(tmp_path / f"{name}.wav")
+            data.read_wave(tmp_path / f"{name}.wav")
     with pytest.raises(ValueError, match="has no samples"):
-        sound.read_wave(store(tmp_path / "empty.wav", np.zeros(0)))
+        data.read_wave(store(tmp_path / "empty.wav", np.zeros(0)))
     with pytest.raises(ValueError, match="only silence"):
-        sound.read_wave(store(tmp_path / "silent.wav", np.zeros(8000)))
+        data.read_wave(store(tmp_path / "silent.wav", np.zeros(8000)))
     with pytest.raises(FileNotFoundError, match="no file"):
-        sound.read_wave(tmp_path / "missing.wav")
+        data.read_wave(tmp_path / "missing.wav")
     with pytest.warns(UserWarning, match="clipped"):
-        sound.read_wave(store(tmp_path / "loud.wav", np.clip(5 * tone(440), -1, 1)))
+        data.read_wave(store(tmp_path / "loud.wav", np.clip(5 * tone(440), -1, 1)))
 
 
 def test_sounds_are_cut_or_filled_to_length():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        short = sound.fit_length(torch.ones(100))
-    assert short.shape == (sound.FRAMES * sound.HOP,)
+        short = data.fit_length(torch.ones(100))
+    assert short.shape == (data.SOUND_FRAMES * audio.HOP,)
     assert short.sum() == 100
     with pytest.warns(UserWarning, match=r"lasts 5\.0 s; only the first 4\.16 s"):
-        assert sound.fit_length(torch.ones(40_000)).sum() == sound.FRAMES * sound.HOP
+        assert data.fit_length(torch.ones(40_000)).sum() == data.SOUND_FRAMES * audio.HOP
 
 
 @pytest.mark.parametrize(
@@ -388,9 +388,9 @@ def test_sounds_are_cut_or_filled_to_length():
 )
 def test_waves_of_a_wrong_kind_are_named(waves, sentence):
     with pytest.raises(ValueError, match=sentence):
-        sound.log_mel(waves)
+        audio.log_mel(waves)
 
 
 def test_spectrograms_of_a_wrong_kind_are_named():
     with pytest.raises(ValueError, match=r"\(batch, 32, frames\)"):
-        sound.to_waves(torch.zeros(1, 16, 10))
+        audio.to_waves(torch.zeros(1, 16, 10))

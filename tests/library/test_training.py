@@ -159,7 +159,7 @@ def test_the_average_follows_the_weights(average):
     def loss(batch, generator):
         return {"loss": (model(batch) - 3).square().mean()}
 
-    for log in fit(model, loss, batches(torch.ones(4, 2), 4), steps=30, lr=0.1, average=average):
+    for log in fit(model, loss, batches(torch.ones(4, 2), 4), steps=30, lr=0.1, ema_decay=average):
         share = max(1 - average, 9 / (9 + log["step"]))
         kept = [old + share * (new.detach() - old) for old, new in zip(kept, model.parameters(), strict=True)]
         last = copy.deepcopy(model)
@@ -180,20 +180,20 @@ def test_no_steps_are_refused():
 @pytest.mark.parametrize("build", [with_dropout, small_vqvae])
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 7, 9, 11, 12])
 def test_stopped_and_resumed_training_ends_with_the_same_bits(tmp_path, build, average, stop_after):
-    whole, _ = run(build, average=average)
-    run(build, tmp_path / "a.state", stop_after, average=average)
+    whole, _ = run(build, ema_decay=average)
+    run(build, tmp_path / "a.state", stop_after, ema_decay=average)
     torch.rand(7)
-    resumed, logs = run(build, tmp_path / "a.state", average=average)
+    resumed, logs = run(build, tmp_path / "a.state", ema_decay=average)
     assert same(resumed, whole)
     saved = 3 * (stop_after // 3)
     assert [log["step"] for log in logs] == list(range(saved + 1, 13))
 
 
 def test_training_may_stop_many_times(tmp_path):
-    whole, _ = run(small_vqvae, average=0.9)
+    whole, _ = run(small_vqvae, ema_decay=0.9)
     for _ in range(3):
-        run(small_vqvae, tmp_path / "a.state", 4, average=0.9)
-    assert same(run(small_vqvae, tmp_path / "a.state", average=0.9)[0], whole)
+        run(small_vqvae, tmp_path / "a.state", 4, ema_decay=0.9)
+    assert same(run(small_vqvae, tmp_path / "a.state", ema_decay=0.9)[0], whole)
 
 
 def test_the_vqvae_of_these_tests_does_revive_codes(monkeypatch):
@@ -211,8 +211,8 @@ def test_the_vqvae_of_these_tests_does_revive_codes(monkeypatch):
 
 @pytest.mark.parametrize("average", [None, 0.9])
 def test_a_finished_run_has_no_more_steps_and_the_same_weights(tmp_path, average):
-    finished, _ = run(small_vqvae, tmp_path / "a.state", average=average)
-    again, logs = run(small_vqvae, tmp_path / "a.state", average=average)
+    finished, _ = run(small_vqvae, tmp_path / "a.state", ema_decay=average)
+    again, logs = run(small_vqvae, tmp_path / "a.state", ema_decay=average)
     assert logs == []
     assert same(again, finished)
     assert not again.training
@@ -233,7 +233,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_save(tmp_pa
     assert (state.read_bytes() == before) if spoil_at == 8 else not state.exists()
 
 
-@pytest.mark.parametrize("other", [{"lr": 0.02}, {"steps": 13}, {"seed": 1}, {"warmup": 4}, {"average": 0.9}])
+@pytest.mark.parametrize("other", [{"lr": 0.02}, {"steps": 13}, {"seed": 1}, {"warmup": 4}, {"ema_decay": 0.9}])
 def test_a_state_of_other_settings_is_refused(tmp_path, other):
     run(line, tmp_path / "a.state", 3)
     with pytest.raises(ValueError, match=r"a\.state holds a run with other settings"):

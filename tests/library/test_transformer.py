@@ -234,14 +234,14 @@ def test_the_module_is_multihead_attention_of_torch(heads, batch):
     close(ours(x), theirs(x, x, x)[0], 1e-12)
     close(ours(x, context), theirs(x, context, context)[0], 1e-12)
     weights = theirs(x, context, context, average_attn_weights=False)[1]
-    close(attention(*ours.heads_of(x, context))[1], weights, 1e-12)
+    close(attention(*ours.project_heads(x, context))[1], weights, 1e-12)
 
 
 def test_heads_split_the_width_and_only_queries_and_keys_turn():
     module, x, angles = Attention(16, 2), random(3, 5, 16), rotary_angles(torch.arange(5.0), 8)
-    plain, turned = module.heads_of(x), module.heads_of(x, angles=angles)
+    plain, turned = module.project_heads(x), module.project_heads(x, angles=angles)
     assert [part.shape for part in plain] == [(3, 2, 5, 8)] * 3
-    assert [part.shape for part in module.heads_of(x, random(3, 7, 16))] == [(3, 2, 5, 8)] + [(3, 2, 7, 8)] * 2
+    assert [part.shape for part in module.project_heads(x, random(3, 7, 16))] == [(3, 2, 5, 8)] + [(3, 2, 7, 8)] * 2
     together = torch.cat([part.transpose(1, 2).flatten(2) for part in plain], -1)
     close(together, module.project_in(x))
     close(turned[0], rotate(plain[0], angles))
@@ -548,7 +548,7 @@ def test_maps_are_the_weights_by_which_each_block_looks(conditioning, extra, rot
     seen = []
 
     def watch(module, args, kwargs, output):
-        seen.append((module, module.heads_of(*args, **kwargs)[2], output))
+        seen.append((module, module.project_heads(*args, **kwargs)[2], output))
 
     hooks = [block.attention.register_forward_hook(watch, with_kwargs=True) for block in model.blocks]
     maps = attention_maps(model, *inputs())

@@ -12,7 +12,7 @@ from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.training import batches, fit
 
-SETTINGS = {"steps": 12, "lr": 0.05, "seed": 3, "warmup": 3, "average": 0.9, "save_every": 4}
+SETTINGS = {"steps": 12, "lr": 0.05, "seed": 3, "warmup": 3, "ema_decay": 0.9, "save_every": 4}
 ROWS = torch.randn(40, 2, generator=torch.Generator().manual_seed(5))
 DRAW = batches(ROWS, 8)
 

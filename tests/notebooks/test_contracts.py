@@ -8,7 +8,7 @@ import sys
 
 import nbformat
 import pytest
-from refresh import ADDRESS, NOTEBOOKS, PICTURES, ROOT, SETUP, badge, definition, readme_picture, taught
+from tools.refresh import ADDRESS, NOTEBOOKS, PICTURES, ROOT, SETUP, badge, definition, readme_picture, taught
 
 # The modules that hold the mathematics: each public name of theirs is taught in exactly one chapter.
 CORE = [

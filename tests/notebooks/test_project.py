@@ -7,7 +7,7 @@ import sys
 import zipfile
 
 import pytest
-from refresh import PROJECT, ROOT
+from tools.refresh import PROJECT, ROOT
 
 MODULES = [path.stem for path in sorted((ROOT / "vqdit_lite").glob("*.py"))]
 # No file imports one that stands after it here.
@@ -107,10 +107,10 @@ def test_the_library_stays_small():
 def test_every_card_names_how_its_weights_were_made():
     from vqdit_lite import checkpoints, models, recipes
 
-    shipped = sorted(path.stem for path in models.SHIPPED.glob("*.safetensors"))
-    assert shipped == sorted(recipes.RECIPES)
+    shipped = sorted(path.stem for path in base.FOLDER.glob("*.safetensors"))
+    assert shipped == sorted(shipped.MODELS)
     for name in shipped:
-        path = models.SHIPPED / f"{name}.safetensors"
+        path = base.FOLDER / f"{name}.safetensors"
         card = checkpoints.read_card(path)
         assert card["sha256"] == checkpoints.sha256(path)
         assert card["command"].endswith(name)

@@ -4,7 +4,7 @@ import os
 
 import nbformat
 import pytest
-from refresh import ROOT, run
+from tools.refresh import ROOT, run
 
 from vqdit_lite import data
 

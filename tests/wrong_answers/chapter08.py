@@ -610,130 +610,130 @@ class confidence_step:
 
 
 class confidences:
-    def right_with_the_loop(p, u, times, randomness):
+    def right_with_the_loop(p, u, times, choice_temperature):
         rows = []
         for step in range(len(p)):
             gumbel = -torch.log(-torch.log(u[step]))
-            rows.append(torch.log(p[step]) + randomness * times[step + 1] * gumbel)
+            rows.append(torch.log(p[step]) + choice_temperature * times[step + 1] * gumbel)
         return torch.stack(rows)
 
-    def right_with_einsum(p, u, times, randomness):
+    def right_with_einsum(p, u, times, choice_temperature):
         noise = u.log().neg().log()
-        return p.log() - randomness * torch.einsum("s,sn->sn", times[1:], noise)
+        return p.log() - choice_temperature * torch.einsum("s,sn->sn", times[1:], noise)
 
-    def right_with_one_logarithm(p, u, times, randomness):
-        scale = (randomness * times)[1:].unsqueeze(1)
+    def right_with_one_logarithm(p, u, times, choice_temperature):
+        scale = (choice_temperature * times)[1:].unsqueeze(1)
         return (p / (-u.log()) ** scale).log()
 
-    def wrong_untouched(p, u, times, randomness):
+    def wrong_untouched(p, u, times, choice_temperature):
         """This is the function of the text"""
         rows = []
         for step in range(len(p)):
             gumbel = -torch.log(-torch.log(u[step]))
-            randomness = randomness * times[step + 1]
-            rows.append(p[step] + randomness * gumbel)
+            choice_temperature = choice_temperature * times[step + 1]
+            rows.append(p[step] + choice_temperature * gumbel)
         return torch.stack(rows)
 
-    def wrong_still_compounds(p, u, times, randomness):
+    def wrong_still_compounds(p, u, times, choice_temperature):
         """fades too early"""
         rows = []
         for noise, then, chance in zip(u, times[1:], p, strict=True):
-            randomness = randomness * then
-            rows.append(chance.log() - randomness * (-noise.log()).log())
+            choice_temperature = choice_temperature * then
+            rows.append(chance.log() - choice_temperature * (-noise.log()).log())
         return torch.stack(rows)
 
-    def wrong_still_probabilities(p, u, times, randomness):
+    def wrong_still_probabilities(p, u, times, choice_temperature):
         """first summand"""
-        return p - randomness * times[1:].unsqueeze(1) * (-u.log()).log()
+        return p - choice_temperature * times[1:].unsqueeze(1) * (-u.log()).log()
 
-    def wrong_time(p, u, times, randomness):
+    def wrong_time(p, u, times, choice_temperature):
         """This is t, the time"""
         gumbel = -torch.log(-torch.log(u))
-        return torch.stack([a.log() + randomness * t * g for a, t, g in zip(p, times[:-1], gumbel, strict=True)])
+        return torch.stack([a.log() + choice_temperature * t * g for a, t, g in zip(p, times[:-1], gumbel, strict=True)])
 
-    def wrong_compounds_with_the_start(p, u, times, randomness):
+    def wrong_compounds_with_the_start(p, u, times, choice_temperature):
         """pile up"""
         rows = []
         for step in range(len(p)):
-            randomness = randomness * times[step]
-            rows.append(p[step].log() - randomness * (-u[step].log()).log())
+            choice_temperature = choice_temperature * times[step]
+            rows.append(p[step].log() - choice_temperature * (-u[step].log()).log())
         return torch.stack(rows)
 
-    def wrong_direction(p, u, times, randomness):
+    def wrong_direction(p, u, times, choice_temperature):
         """strongest at the start"""
         done = 1 - times[1:]
-        return p.log() - randomness * done[:, None] * (-u.log()).log()
+        return p.log() - choice_temperature * done[:, None] * (-u.log()).log()
 
-    def wrong_never_fades(p, u, times, randomness):
+    def wrong_never_fades(p, u, times, choice_temperature):
         """does not fade"""
-        return p.log() + randomness * -(-u.log()).log()
+        return p.log() + choice_temperature * -(-u.log()).log()
 
-    def wrong_counts_steps(p, u, times, randomness):
+    def wrong_counts_steps(p, u, times, choice_temperature):
         """counts steps"""
         shares = torch.linspace(1, 0, len(times))[1:]
-        return p.log() - randomness * shares[:, None] * (-u.log()).log()
+        return p.log() - choice_temperature * shares[:, None] * (-u.log()).log()
 
-    def wrong_sign_of_the_noise(p, u, times, randomness):
+    def wrong_sign_of_the_noise(p, u, times, choice_temperature):
         """adds it"""
-        return p.log() + randomness * times[1:, None] * torch.log(-torch.log(u))
+        return p.log() + choice_temperature * times[1:, None] * torch.log(-torch.log(u))
 
-    def wrong_uniform_noise(p, u, times, randomness):
+    def wrong_uniform_noise(p, u, times, choice_temperature):
         """Gumbel noise first"""
-        return torch.log(p) + times[1:].view(-1, 1) * randomness * u
+        return torch.log(p) + times[1:].view(-1, 1) * choice_temperature * u
 
-    def wrong_exponential_noise(p, u, times, randomness):
+    def wrong_exponential_noise(p, u, times, choice_temperature):
         """twice"""
-        return torch.log(p) + times[1:].view(-1, 1) * randomness * -torch.log(u)
+        return torch.log(p) + times[1:].view(-1, 1) * choice_temperature * -torch.log(u)
 
-    def wrong_no_randomness(p, u, times, randomness):
-        """`randomness` itself"""
+    def wrong_no_randomness(p, u, times, choice_temperature):
+        """`choice_temperature` itself"""
         return p.log() - times[1:, None] * (-u.log()).log()
 
-    def wrong_surprise(p, u, times, randomness):
+    def wrong_surprise(p, u, times, choice_temperature):
         """the surprise"""
-        return -torch.log(p) - randomness * times[1:, None] * (-u.log()).log()
+        return -torch.log(p) - choice_temperature * times[1:, None] * (-u.log()).log()
 
-    def right_with_numpy(p, u, times, randomness):
+    def right_with_numpy(p, u, times, choice_temperature):
         p, u, times = p.numpy(), u.numpy(), times.numpy()
-        return np.log(p) - randomness * times[1:, None] * np.log(-np.log(u))
+        return np.log(p) - choice_temperature * times[1:, None] * np.log(-np.log(u))
 
-    def wrong_untouched_without_a_loop(p, u, times, randomness):
+    def wrong_untouched_without_a_loop(p, u, times, choice_temperature):
         """both mistakes are still in it"""
-        return p - randomness * times[1:].cumprod(0)[:, None] * (-u.log()).log()
+        return p - choice_temperature * times[1:].cumprod(0)[:, None] * (-u.log()).log()
 
-    def wrong_logarithm_of_all(p, u, times, randomness):
+    def wrong_logarithm_of_all(p, u, times, choice_temperature):
         """together"""
-        return (p - randomness * times[1:, None] * (-u.log()).log()).log()
+        return (p - choice_temperature * times[1:, None] * (-u.log()).log()).log()
 
-    def wrong_product(p, u, times, randomness):
+    def wrong_product(p, u, times, choice_temperature):
         """is multiplied"""
-        return p.log() * randomness * times[1:, None] * -(-u.log()).log()
+        return p.log() * choice_temperature * times[1:, None] * -(-u.log()).log()
 
-    def wrong_log_softmax(p, u, times, randomness):
+    def wrong_log_softmax(p, u, times, choice_temperature):
         """normalises"""
-        return F.log_softmax(p, -1) - randomness * times[1:, None] * (-u.log()).log()
+        return F.log_softmax(p, -1) - choice_temperature * times[1:, None] * (-u.log()).log()
 
-    def wrong_log1p(p, u, times, randomness):
+    def wrong_log1p(p, u, times, choice_temperature):
         """log(1 + p)"""
-        return (1 + p).log() - randomness * times[1:, None] * (-u.log()).log()
+        return (1 + p).log() - choice_temperature * times[1:, None] * (-u.log()).log()
 
-    def wrong_time_twice(p, u, times, randomness):
+    def wrong_time_twice(p, u, times, choice_temperature):
         """counts twice"""
         rows = []
         for step, then in enumerate(times[1:]):
-            scale = randomness * then
+            scale = choice_temperature * then
             rows.append(p[step].log() - scale * then * (-u[step].log()).log())
         return torch.stack(rows)
 
-    def wrong_noise_of_its_own(p, u, times, randomness):
+    def wrong_noise_of_its_own(p, u, times, choice_temperature):
         """random numbers of its own"""
-        return p.log() - randomness * times[1:, None] * (-torch.rand(p.shape).log()).log()
+        return p.log() - choice_temperature * times[1:, None] * (-torch.rand(p.shape).log()).log()
 
-    def wrong_root_of_time(p, u, times, randomness):
-        return p.log() - randomness * times[1:, None].sqrt() * (-u.log()).log()
+    def wrong_root_of_time(p, u, times, choice_temperature):
+        return p.log() - choice_temperature * times[1:, None].sqrt() * (-u.log()).log()
 
-    def wrong_mixture(p, u, times, randomness):
-        scale = randomness * times[1:, None]
+    def wrong_mixture(p, u, times, choice_temperature):
+        scale = choice_temperature * times[1:, None]
         return (1 - scale) * p.log() - scale * (-u.log()).log()
 
 

@@ -662,61 +662,61 @@ def _gumbel(u):
     return -(-u.log()).log()
 
 
-def _confidences(p, u, times, randomness):
-    return p.log() + randomness * times[1:, None] * _gumbel(u)
+def _confidences(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * times[1:, None] * _gumbel(u)
 
 
-def _given_code(p, u, times, randomness):
-    return p + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
+def _given_code(p, u, times, choice_temperature):
+    return p + choice_temperature * times[1:].cumprod(0)[:, None] * _gumbel(u)
 
 
-def _confidences_compound(p, u, times, randomness):
-    return p.log() + randomness * times[1:].cumprod(0)[:, None] * _gumbel(u)
+def _confidences_compound(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * times[1:].cumprod(0)[:, None] * _gumbel(u)
 
 
-def _confidences_of_p(p, u, times, randomness):
-    return p + randomness * times[1:, None] * _gumbel(u)
+def _confidences_of_p(p, u, times, choice_temperature):
+    return p + choice_temperature * times[1:, None] * _gumbel(u)
 
 
-def _confidences_now(p, u, times, randomness):
-    return p.log() + randomness * times[:-1, None] * _gumbel(u)
+def _confidences_now(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * times[:-1, None] * _gumbel(u)
 
 
-def _confidences_compound_now(p, u, times, randomness):
-    return p.log() + randomness * times[:-1].cumprod(0)[:, None] * _gumbel(u)
+def _confidences_compound_now(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * times[:-1].cumprod(0)[:, None] * _gumbel(u)
 
 
-def _confidences_rising(p, u, times, randomness):
-    return p.log() + randomness * (1 - times[1:, None]) * _gumbel(u)
+def _confidences_rising(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * (1 - times[1:, None]) * _gumbel(u)
 
 
-def _confidences_constant(p, u, times, randomness):
-    return p.log() + randomness * _gumbel(u)
+def _confidences_constant(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * _gumbel(u)
 
 
-def _confidences_by_step(p, u, times, randomness):
-    return p.log() + randomness * (1 - torch.arange(1, len(p) + 1) / len(p))[:, None] * _gumbel(u)
+def _confidences_by_step(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * (1 - torch.arange(1, len(p) + 1) / len(p))[:, None] * _gumbel(u)
 
 
-def _confidences_minus(p, u, times, randomness):
-    return p.log() - randomness * times[1:, None] * _gumbel(u)
+def _confidences_minus(p, u, times, choice_temperature):
+    return p.log() - choice_temperature * times[1:, None] * _gumbel(u)
 
 
-def _confidences_uniform(p, u, times, randomness):
-    return p.log() + randomness * times[1:, None] * u
+def _confidences_uniform(p, u, times, choice_temperature):
+    return p.log() + choice_temperature * times[1:, None] * u
 
 
-def _confidences_one_log(p, u, times, randomness):
-    return p.log() - randomness * times[1:, None] * u.log()
+def _confidences_one_log(p, u, times, choice_temperature):
+    return p.log() - choice_temperature * times[1:, None] * u.log()
 
 
-def _confidences_log2(p, u, times, randomness):
-    return p.log2() + randomness * times[1:, None] * _gumbel(u)
+def _confidences_log2(p, u, times, choice_temperature):
+    return p.log2() + choice_temperature * times[1:, None] * _gumbel(u)
 
 
-def _ordering(times, tokens, randomness):
+def _ordering(times, tokens, choice_temperature):
     times, shape = torch.tensor(times), (len(times) - 1, tokens)
-    return [0.01 + 0.98 * torch.rand(shape), 0.01 + 0.98 * torch.rand(shape), times, randomness]
+    return [0.01 + 0.98 * torch.rand(shape), 0.01 + 0.98 * torch.rand(shape), times, choice_temperature]
 
 
 confidences = Grader(
@@ -726,12 +726,12 @@ confidences = Grader(
         "four uneven steps": lambda: _ordering([1.0, 0.9, 0.7, 0.4, 0.0], 5, 1.0),
         "ten even steps": lambda: _ordering([i / 10 for i in range(10, -1, -1)], 3, 2.5),
         "one step": lambda: _ordering([1.0, 0.0], 6, 4.0),
-        "a randomness of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
+        "a choice_temperature of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
     },
     {
         "This is the function of the text: both mistakes are still in it.": _given_code,
         "One mistake is mended. But the noise still fades too early: the factor of one step is multiplied onto those "
-        "of all steps before. Each step starts from the randomness that was handed in.": _confidences_compound,
+        "of all steps before. Each step starts from the choice_temperature that was handed in.": _confidences_compound,
         "One mistake is mended, and the fading is right. But the noise is added to p; look at the first summand of "
         "(8.7).": _confidences_of_p,
         "This is t, the time at which a step starts. (8.7) has t', at which it ends.": _confidences_now,
@@ -742,11 +742,11 @@ confidences = Grader(
             _confidences_rising
         ),
         "The noise does not fade at all: t' of (8.7) is missing.": _confidences_constant,
-        "`randomness` itself is missing: it scales the noise of every step.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, 1.0)
+        "`choice_temperature` itself is missing: it scales the noise of every step.": (
+            lambda p, u, times, choice_temperature: _confidences(p, u, times, 1.0)
         ),
         "Minus log p is the surprise: it is *low* where the denoiser is sure. The confidence has plus log p.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - 2 * p.log()
+            lambda p, u, times, choice_temperature: _confidences(p, u, times, choice_temperature) - 2 * p.log()
         ),
         "This counts steps. On an uneven grid that is not the time; take t' from times.": _confidences_by_step,
         "The noise is taken off; (8.7) adds it. Gumbel noise is not symmetric, so the sign matters.": (
@@ -756,22 +756,22 @@ confidences = Grader(
         "Gumbel noise takes the logarithm twice, with a minus before each.": _confidences_one_log,
         "This is the logarithm to base 2; (8.7) has the natural one.": _confidences_log2,
         "The logarithm is taken of p and the noise together; (8.7) takes that of p alone, and adds the noise.": (
-            lambda p, u, times, randomness: _confidences_of_p(p, u, times, randomness).log()
+            lambda p, u, times, choice_temperature: _confidences_of_p(p, u, times, choice_temperature).log()
         ),
         "The logarithm of p is multiplied by the noise; (8.7) adds the two.": (
-            lambda p, u, times, randomness: p.log() * (_confidences(p, u, times, randomness) - p.log())
+            lambda p, u, times, choice_temperature: p.log() * (_confidences(p, u, times, choice_temperature) - p.log())
         ),
         "This normalises the row first: `log_softmax` takes logits, but p holds probabilities.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log_softmax(-1)
+            lambda p, u, times, choice_temperature: _confidences(p, u, times, choice_temperature) - p.log() + p.log_softmax(-1)
         ),
         "log(1 + p) was taken for log p. A token that is hardly likely would lose next to nothing.": (
-            lambda p, u, times, randomness: _confidences(p, u, times, randomness) - p.log() + p.log1p()
+            lambda p, u, times, choice_temperature: _confidences(p, u, times, choice_temperature) - p.log() + p.log1p()
         ),
         "The time counts twice here: t' is a factor once.": (
-            lambda p, u, times, randomness: p.log() + randomness * times[1:, None] ** 2 * _gumbel(u)
+            lambda p, u, times, choice_temperature: p.log() + choice_temperature * times[1:, None] ** 2 * _gumbel(u)
         ),
         "These are random numbers of its own. The uniform numbers come in as u.": (
-            lambda p, u, times, randomness: _confidences(p, torch.rand_like(u), times, randomness)
+            lambda p, u, times, choice_temperature: _confidences(p, torch.rand_like(u), times, choice_temperature)
         ),
     },
 )

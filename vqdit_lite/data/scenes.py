@@ -1,80 +1,14 @@
-"""Data to learn from: points, a photograph, digits, drawn scenes, well-known picture sets, your own folder."""
+"""Drawn scenes of one or two objects, their captions, and a reader that says what a picture shows."""
 
 import math
-import os
-import tempfile
-import warnings
-import zlib
 from collections.abc import Sequence
-from http.client import HTTPException
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
-from PIL import Image, ImageOps
-from sklearn.datasets import load_digits, load_sample_image
 from torch import Tensor
 
-_here = Path(__file__).parent
-DOWNLOADS = Path.home() / ".cache" / "vqdit_lite"
-SHIPPED = _here / "_data" if (_here / "_data").is_dir() else _here.parent / "data"  # a wheel, or a checkout
-
-
-# ---------------------------------------------------------------- points, a photograph, small digits
-
-
-def points(kind: str, n: int, generator: torch.Generator) -> Tensor:
-    """n points in the plane, (n, 2), with coordinates within about ±2.
-
-    Args:
-        kind: "clusters" (eight Gaussian clusters on a circle), "moons" (two half circles), "spiral" or
-            "checkerboard" (uniform on eight squares).
-        n: how many.
-        generator: a CPU generator.
-
-    >>> points("moons", 100, torch.Generator().manual_seed(0)).shape
-    torch.Size([100, 2])
-    """
-
-    def uniform():
-        return torch.rand(n, generator=generator)
-
-    if kind == "clusters":
-        angle = torch.randint(8, (n,), generator=generator) * math.pi / 4
-        centre, spread = 1.6 * torch.stack([angle.cos(), angle.sin()], 1), 0.12
-    elif kind == "moons":
-        upper, angle = uniform() < 0.5, uniform() * math.pi
-        x = torch.where(upper, angle.cos() - 0.5, 0.5 - angle.cos())
-        y = torch.where(upper, angle.sin() - 0.25, 0.25 - angle.sin())
-        centre, spread = 1.2 * torch.stack([x, y], 1), 0.08
-    elif kind == "spiral":
-        turn = uniform().sqrt()
-        angle = turn * 3.5 * math.pi
-        centre, spread = 2 * turn[:, None] * torch.stack([angle.cos(), angle.sin()], 1), 0.05
-    elif kind == "checkerboard":
-        row, column = torch.randint(4, (n,), generator=generator), torch.randint(2, (n,), generator=generator)
-        corner = torch.stack([2 * column + row % 2, row], 1)
-        centre, spread = corner + torch.rand(n, 2, generator=generator) - 2, 0.0
-    else:
-        raise ValueError(f'kind must be "clusters", "moons", "spiral" or "checkerboard"; it is {kind!r}.')
-    return centre + spread * torch.randn(n, 2, generator=generator)
-
-
-def photograph() -> Tensor:
-    """A real photograph of a Chinese temple (from scikit-learn), (3, 427, 640), values in [0, 1]."""
-    return torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1) / 255
-
-
-def digits() -> tuple[Tensor, Tensor]:
-    """1,797 real handwritten digits (from scikit-learn): pictures (1797, 1, 8, 8) in [0, 1], labels (1797,)."""
-    digits = load_digits()
-    return torch.from_numpy(digits.images).float()[:, None] / 16, torch.from_numpy(digits.target)
-
-
-# ---------------------------------------------------------------- scenes
+from vqdit_lite.data.pictures import Pictures
 
 SHAPES = ("circle", "square", "triangle")
 COLOURS = ("red", "green", "blue", "yellow")
@@ -83,7 +17,6 @@ CAPTION_WORDS = (*SIZES, *COLOURS, *SHAPES, "above", "beside")  # all that `capt
 NUM_OBJECTS = len(SHAPES) * len(COLOURS) * len(SIZES)  # 24 different objects
 NEW_COLOUR = "orange"  # kept out of all captions that models learn from, so that chapter 12 can teach the word
 ALL_OBJECTS = NUM_OBJECTS + len(SHAPES) * len(SIZES)  # 30 with those in the new colour, 25 … 30
-
 RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10], [0.93, 0.50, 0.10]])
 BACKGROUND = torch.tensor([0.95, 0.95, 0.93])
 RADIUS = torch.tensor([2.1, 3.3])  # pixels, small and large
@@ -149,7 +82,7 @@ def scenes_in_new_colour(n: int, generator: torch.Generator) -> Scenes:
     return Scenes(draw_scenes(objects, generator), objects)
 
 
-def single_scenes(n: int, generator: torch.Generator) -> "Pictures":
+def single_scenes(n: int, generator: torch.Generator) -> Pictures:
     """n scenes of one object each, at any place and of either size, labelled 0 … 11 by shape and colour.
 
     >>> batch = single_scenes(4, torch.Generator().manual_seed(0))
@@ -276,167 +209,3 @@ def read_scenes(pictures: Tensor, known: int = NUM_OBJECTS) -> Tensor:
     meaning = torch.cat([torch.zeros(1, dtype=torch.long), kinds])  # (known · 25 + 1,)
     cells = F.unfold(pictures.detach().float().cpu(), CELL, stride=CELL).transpose(1, 2)  # (B, 9, 192)
     return meaning[torch.cdist(cells, drawings).argmin(-1)]
-
-
-# ---------------------------------------------------------------- well-known picture sets
-
-
-class Pictures(NamedTuple):
-    """Pictures and what they show."""
-
-    pictures: Tensor  # (N, C, H, W) in [0, 1]
-    labels: Tensor  # (N,)
-
-
-_TORCHVISION = {
-    "mnist": torchvision.datasets.MNIST,
-    "fashion_mnist": torchvision.datasets.FashionMNIST,
-    "cifar10": torchvision.datasets.CIFAR10,
-}
-
-
-def _places(name: str) -> list[Path]:
-    """Where the files of a set may lie: below VQDIT_DATA, then below the folder for downloads."""
-    roots = [Path(os.environ["VQDIT_DATA"])] if os.environ.get("VQDIT_DATA") else []
-    roots.append(DOWNLOADS)
-    inside = "" if name == "cifar10" else f"{_TORCHVISION[name].__name__}/raw"  # as torchvision lays them out
-    return [root / below for root in roots for below in (name, inside)]
-
-
-def picture_set(name: str, split: str) -> Pictures:
-    """A well-known set of pictures, from disk where it is, else downloaded once by torchvision.
-
-    Args:
-        name: "mnist", "fashion_mnist" (28 × 28, one channel; padded to 32 × 32 here) or "cifar10" (32 × 32, three).
-        split: "train" or "test".
-
-    Raises:
-        FileNotFoundError: the files are neither on disk nor to be had from the network; the message says
-            what was looked for and where.
-    """
-    if name not in _TORCHVISION or split not in ("train", "test"):
-        raise ValueError(
-            f'name must be one of {", ".join(_TORCHVISION)} and split "train" or "test"; '
-            f"they are {name!r} and {split!r}."
-        )
-    found = _from_disk(name, split)
-    if found is None:
-        try:
-            _TORCHVISION[name](DOWNLOADS, train=split == "train", download=True)
-            found = _from_disk(name, split)
-        except (OSError, RuntimeError, HTTPException) as error:
-            raise FileNotFoundError(
-                f"The {split} pictures of {name} are in none of these folders: "
-                f"{', '.join(map(str, _places(name)))}; and the download failed ({_first_line(error)}). "
-                "Put the files into one of them, or name their folder in the variable VQDIT_DATA."
-            ) from error
-    return found
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _from_disk(name: str, split: str) -> Pictures | None:
-    if name == "cifar10":
-        for place in _places(name):
-            if (place / "cifar-10-batches-py").is_dir():
-                try:
-                    found = torchvision.datasets.CIFAR10(place, train=split == "train")
-                except RuntimeError as error:
-                    raise ValueError(
-                        f"{place / 'cifar-10-batches-py'} is damaged ({error}): remove it and fetch it again."
-                    ) from error
-                pictures = torch.from_numpy(found.data).permute(0, 3, 1, 2) / 255  # (N, 3, 32, 32)
-                return Pictures(pictures, torch.tensor(found.targets))
-        return None
-    prefix = {"train": "train", "test": "t10k"}[split]
-    pictures = _read_idx(name, f"{prefix}-images-idx3-ubyte")
-    labels = _read_idx(name, f"{prefix}-labels-idx1-ubyte")
-    if pictures is None or labels is None:
-        return None
-    return Pictures(F.pad(pictures[:, None] / 255, (2, 2, 2, 2)), labels.long())  # (N, 1, 28, 28) -> 32 × 32
-
-
-def _read_idx(name: str, file: str) -> Tensor | None:
-    """One file in MNIST's format, compressed or not."""
-    read = torchvision.datasets.mnist.read_sn3_pascalvincent_tensor
-    for place in _places(name):
-        path = place / file if (place / file).is_file() else place / f"{file}.gz"
-        try:
-            if path == place / file:
-                return read(str(path))
-            if path.is_file():
-                with tempfile.TemporaryDirectory() as folder:
-                    torchvision.datasets.utils.extract_archive(str(path), folder)
-                    return read(str(Path(folder) / file))
-        except (OSError, EOFError, AssertionError, RuntimeError, ValueError, KeyError, zlib.error) as error:
-            raise ValueError(f"{path} is damaged ({error}): remove it and fetch it again.") from error
-    return None
-
-
-# ---------------------------------------------------------------- your own pictures
-
-
-def folder(path: str | Path, size: int) -> Tensor:
-    """All pictures of a folder, (N, 3, size, size) in [0, 1], in the order of their names.
-
-    Each is turned upright, made RGB (transparent parts become white), scaled and cropped to a square. Files
-    that are no pictures are left out with a warning that names them.
-
-    Args:
-        path: the folder; folders inside it are not looked into.
-        size: pixels a side.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or no picture in it.
-        ValueError: a picture is damaged; the message names it.
-    """
-    path = Path(path)
-    if size < 1:
-        raise ValueError(f"size must be at least 1; it is {size}.")
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no folder {path}.")
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    known = picture_endings()
-    pictures = [file for file in files if file.suffix.lower() in known]
-    others = [file.name for file in files if file.suffix.lower() not in known]
-    if not pictures:
-        raise FileNotFoundError(
-            f"There is no picture in {path}: it holds {len(others)} other files. "
-            "Pictures end in .png, .jpg, .webp, .gif and the like."
-        )
-    if others:
-        warnings.warn(f"Left out {len(others)} files that are no pictures: {_some(others)}.", stacklevel=2)
-    return torch.stack([read_picture(file, size) for file in pictures]) / 255
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-
-
-def picture_endings() -> set[str]:
-    """The endings of the names of pictures, such as ".png"."""
-    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-
-
-def read_picture(file: str | Path, size: int) -> Tensor:
-    """One picture, (3, size, size) in 0 … 255 (uint8): upright, RGB, transparent parts white, cropped to a square.
-
-    Raises:
-        ValueError: it is damaged, or larger than Pillow takes for safe; the message names it.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow finds odd, but reads
-            with Image.open(file) as picture:
-                picture.draft(None, (2 * size, 2 * size))  # of a large photograph, read no more than it takes
-                picture = ImageOps.exif_transpose(picture)
-                if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut instead of scale
-                    picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
-                square = ImageOps.fit(picture.convert("RGBA"), (size, size))
-    except Exception as error:  # a damaged file can trip a reader anywhere
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{file} cannot be read as a picture ({reason}): mend or remove it.") from error
-    white = Image.new("RGBA", square.size, "white")
-    return torch.from_numpy(np.asarray(Image.alpha_composite(white, square).convert("RGB")).copy()).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Make the students' notebooks from the solutions: python exercises/generate.py [--course FOLDER]
+"""Make the students' notebooks from the solutions: python -m tools.generate [--course FOLDER]
 
 Without options it writes exercises/NN_topic.ipynb. With --course it lays out a course for nbgrader in FOLDER instead:
 the solutions as its sources, one assignment a chapter.
@@ -13,7 +13,7 @@ from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import SaveCells
 from traitlets.config.loader import PyFileConfigLoader
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "exercises"
 SOLUTIONS = sorted((HERE / "solutions").glob("*.ipynb"))
 CONFIG = HERE / "nbgrader_config.py"
 # All that nbgrader itself does to a source, but for the record in a teacher's database.

@@ -1,9 +1,11 @@
-"""Bring every notebook up to date: python tests/notebooks/refresh.py [NOTEBOOK …]
+"""Bring every notebook up to date: python -m tools.refresh [--texts] [NOTEBOOK …]
 
 Writes the address of pyproject.toml into the README, the badges and the set-up cells, and the library's code into
 the cells that teach it; runs each notebook from a fresh kernel; and stores the outputs in a form that stays the same.
+With --texts nothing is run.
 """
 
+import argparse
 import ast
 import base64
 import re
@@ -20,7 +22,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDRESS = PROJECT["urls"]["Repository"]
@@ -89,13 +91,32 @@ def shipped_source(name: str, docstring: str | None) -> str:
     return "\n".join(kept)
 
 
+def private_names(source: str, name: str) -> list[str]:
+    """The private names of its own file that a definition uses: guards, and what else a page need not show."""
+    tree = ast.parse(source)
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
+    used = {node.id for node in ast.walk(definition(source, name)) if isinstance(node, ast.Name)}
+    return sorted(name for name in own & used if name.startswith("_"))
+
+
+def guard_import(name: str) -> str:
+    """The line that a page needs before it defines module.Name, or nothing."""
+    module, name = name.split(".")
+    private = private_names((ROOT / "vqdit_lite" / f"{module}.py").read_text(encoding="utf-8"), name)
+    return f"from vqdit_lite.{module} import {', '.join(private)}\n\n\n" if private else ""
+
+
 def write_taught(cell: nbformat.NotebookNode) -> None:
     """Put the library's definition into the cell that teaches it; what stands before the definition stays."""
     name = taught(cell)
-    node = definition(cell.source, name.split(".")[1])
+    module, own = name.split(".")
+    node = definition(cell.source, own)
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     before = "\n".join(cell.source.splitlines()[: first - 1])
-    cell.source = (before + "\n" if before else "") + shipped_source(name, ast.get_docstring(node))
+    before = re.sub(rf"^from vqdit_lite\.{module} import (\([^)]*\)|_.*)$", "", before, flags=re.MULTILINE).strip("\n")
+    before = guard_import(name) + (before + "\n\n\n" if before else "")
+    cell.source = before + shipped_source(name, ast.get_docstring(node))
 
 
 def write_texts(path: Path, notebook: nbformat.NotebookNode) -> None:
@@ -131,11 +152,13 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = [output for output in cell.outputs if widget not in output.get("data", {})]
 
 
-def refresh(path: Path) -> None:
+def refresh(path: Path, texts_only: bool = False) -> None:
     notebook = nbformat.read(path, as_version=4)
     write_texts(path, notebook)
     nbformat.write(notebook, path)
     subprocess.run([sys.executable, "-m", "ruff", "format", "-q", path], check=True)
+    if texts_only:
+        return
     notebook = nbformat.read(path, as_version=4)
     seconds = run(notebook)
     normalise(notebook)
@@ -163,6 +186,10 @@ def write_readme() -> None:
 
 
 if __name__ == "__main__":
-    for notebook in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS:
-        refresh(notebook)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS)
+    parser.add_argument("--texts", action="store_true", help="write addresses and taught code, run nothing")
+    options = parser.parse_args()
+    for notebook in options.notebooks:
+        refresh(notebook.resolve(), options.texts)
     write_readme()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqdit_lite.data import (
+from vqdit_lite.data.scenes import (
     BACKGROUND,
     CAPTION_WORDS,
     CELL,
@@ -21,8 +21,8 @@ from vqdit_lite.data import (
     object_name,
 )
 
-FRAMES, SIDE = 8, 3 * CELL  # frames of a clip, pixels a side
-RADIUS = torch.tensor([2.8, 3.7])  # pixels, small and large; more than in scenes, so that shapes stay apart in motion
+CLIP_FRAMES, SIDE = 8, 3 * CELL  # frames of a clip, pixels a side
+CLIP_RADIUS = torch.tensor([2.8, 3.7])  # pixels, small and large; larger than in scenes, to stay apart in motion
 MOVES = {"moves left": (0, -1), "moves right": (0, 1), "moves up": (-1, 0), "moves down": (1, 0)}  # rows, columns
 ACTIONS = (*MOVES, "grows", "shrinks", "turns", *(f"becomes {colour}" for colour in COLOURS))
 CLIP_WORDS = tuple(dict.fromkeys([*CAPTION_WORDS, "below", *" ".join(ACTIONS).split()]))
@@ -98,18 +98,18 @@ def draw_clips(tracks: Tensor) -> Tensor:
 
 def _over(clips: Tensor, colour: Tensor, inside: Tensor) -> Tensor:
     """Paint colours (B, 3, 8, 1, 1) over clips where `inside` (B, 1, 8, 24, 24) says."""
-    return torch.lerp(clips.expand(len(inside), 3, FRAMES, SIDE, SIDE), colour, inside)
+    return torch.lerp(clips.expand(len(inside), 3, CLIP_FRAMES, SIDE, SIDE), colour, inside)
 
 
 def _acting(tracks: Tensor) -> tuple[Tensor, Tensor]:
     """Colours (B, 3, 8, 1, 1) and covers (B, 1, 8, 24, 24) of objects that act, (B, 3)."""
     kind, place, action = tracks.T
     shape, colour, size = attributes(kind)
-    done = torch.linspace(0, 1, FRAMES)  # share of the action
+    done = torch.linspace(0, 1, CLIP_FRAMES)  # share of the action
     start, end = _middle(place), _middle(targets(tracks))  # (B, 2)
     middle = start[:, None] + ((end - start)[:, None] * done[:, None]).round()  # (B, 8, 2) in whole pixels
     resized = (action == ACTIONS.index("grows")) | (action == ACTIONS.index("shrinks"))
-    radius = torch.lerp(RADIUS[size][:, None], RADIUS[size ^ resized.long()][:, None], done)  # (B, 8)
+    radius = torch.lerp(CLIP_RADIUS[size][:, None], CLIP_RADIUS[size ^ resized.long()][:, None], done)  # (B, 8)
     angle = torch.pi / 3 * done * (action == ACTIONS.index("turns"))[:, None]  # (B, 8) a sixth of a turn
     after = action - ACTIONS.index(f"becomes {COLOURS[0]}")
     rgb = torch.lerp(RGB[colour][:, None], RGB[after.where(after >= 0, colour)][:, None], done[:, None])  # (B, 8, 3)
@@ -120,8 +120,10 @@ def _staying(tracks: Tensor) -> tuple[Tensor, Tensor]:
     """The same of objects that stay, (B, 2); 0 for none."""
     kind, place = tracks.T
     shape, colour, size = attributes(kind.clamp(min=1))
-    middle = _middle(place)[:, None].expand(-1, FRAMES, 2)
-    inside = _cover(shape, RADIUS[size][:, None].expand(-1, FRAMES), middle, torch.zeros(len(kind), FRAMES))
+    middle = _middle(place)[:, None].expand(-1, CLIP_FRAMES, 2)
+    inside = _cover(
+        shape, CLIP_RADIUS[size][:, None].expand(-1, CLIP_FRAMES), middle, torch.zeros(len(kind), CLIP_FRAMES)
+    )
     return RGB[colour][:, :, None, None, None], inside * (kind > 0)[:, None, None, None, None]
 
 
@@ -135,8 +137,8 @@ def _cover(shape: Tensor, radius: Tensor, middle: Tensor, angle: Tensor) -> Tens
     axis, (row, column) = torch.arange(SIDE), middle.flatten(0, 1).T[..., None, None]  # (B · 8, 1, 1) each
     y, x = axis[:, None] - row, axis - column  # (B · 8, 24, 1), (B · 8, 1, 24)
     cos, sin = angle.flatten().cos()[:, None, None], angle.flatten().sin()[:, None, None]
-    inside = cover(shape.repeat_interleave(FRAMES), radius.flatten(), cos * x + sin * y, cos * y - sin * x)
-    return inside.unflatten(0, (-1, 1, FRAMES))
+    inside = cover(shape.repeat_interleave(CLIP_FRAMES), radius.flatten(), cos * x + sin * y, cos * y - sin * x)
+    return inside.unflatten(0, (-1, 1, CLIP_FRAMES))
 
 
 def clip_captions(tracks: Tensor) -> list[str]:
@@ -181,7 +183,7 @@ def read_clips(frames: Tensor) -> Tensor:
     looked at: each object must be there, at most three quarters of the way to another shape, colour, size or time, and
     nothing else. No network takes part.
     """
-    if frames.ndim != 5 or frames.shape[1:] != (3, FRAMES, SIDE, SIDE) or len(frames) == 0:
+    if frames.ndim != 5 or frames.shape[1:] != (3, CLIP_FRAMES, SIDE, SIDE) or len(frames) == 0:
         raise ValueError(f"read_clips needs clips of shape (batch, 3, 8, 24, 24); the shape is {tuple(frames.shape)}.")
     return torch.cat([_read(part) for part in frames.detach().float().cpu().split(250)])
 
@@ -205,7 +207,7 @@ def _read(frames: Tensor) -> Tensor:
 
 def _fits(frames: Tensor, tracks: Tensor) -> Tensor:
     """Whether every frame shows what the tracks say, and nothing else: (B,)."""
-    own, bare = draw_clips(tracks), torch.ones(len(frames), 1, FRAMES, SIDE, SIDE)
+    own, bare = draw_clips(tracks), torch.ones(len(frames), 1, CLIP_FRAMES, SIDE, SIDE)
     fits = [_in_order(frames, own)]
     for paint, track in ((_acting, tracks[:, :3]), (_staying, tracks[:, 3:])):
         alone, *others = (_over(_PAPER, *paint(look)) for look in _looking_otherwise(track))
@@ -214,7 +216,7 @@ def _fits(frames: Tensor, tracks: Tensor) -> Tensor:
         covered = (alone != _PAPER).any(1, keepdim=True)
         fits.append(_energy((frames - own) * covered) <= _TOLERANCE * _energy(alone - _PAPER) + _ROUNDING)
         bare = bare * ~covered
-    faintest = _templates()[1].square().sum(1).min() / FRAMES  # the contrast of the object that is seen least
+    faintest = _templates()[1].square().sum(1).min() / CLIP_FRAMES  # the contrast of the object that is seen least
     stray = ((frames - own).square() * bare).sum(1)  # (B, 8, 24, 24) what stands where nothing should
     stray = F.avg_pool2d(stray, CELL, CELL // 2, divisor_override=1).amax((2, 3))  # (B, 8)
     return torch.stack([*fits, stray <= _TOLERANCE * faintest]).all(0).all(1)
@@ -229,7 +231,7 @@ def _in_order(frames: Tensor, own: Tensor) -> Tensor:
     """Whether no frame is more like a drawing three or more frames before or after: (B, 8). Nearer ones look alike."""
     x, drawn = (clip.transpose(1, 2).flatten(2) for clip in (frames, own))  # (B, 8, pixels)
     gaps, apart = torch.cdist(x, drawn).square(), torch.cdist(drawn, drawn).square()  # (B, 8, 8)
-    number = torch.arange(FRAMES)
+    number = torch.arange(CLIP_FRAMES)
     near = (number[:, None] - number).abs() < 3
     return ((gaps.diagonal(dim1=1, dim2=2)[..., None] - gaps <= _DOUBT * apart) | near).all(2)
 

@@ -1,4 +1,4 @@
-"""Measure every bound in the notebooks over five seeds: python tests/notebooks/margins.py [NOTEBOOK …]
+"""Measure every bound in the notebooks over five seeds: python -m tools.margins [NOTEBOOK …]
 
 Runs each notebook with SEED = 0 … 4 and prints, for each check with a number, its lowest and highest value. These
 figures belong into the check's `measured`.
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from refresh import NOTEBOOKS, run
+from tools.refresh import NOTEBOOKS, run
 
 SEEDS = range(5)
 RECORD = """

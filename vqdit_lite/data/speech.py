@@ -1,17 +1,13 @@
-"""Sound as a picture and back: waves to mel spectrograms in [0, 1], spectrograms to waves; spoken words and digits.
-
-Numbers in brackets, such as (10.3), are those of the equations in the notebooks.
-"""
+"""Speech: words that machines spoke, digits that people spoke, and files of sound."""
 
 import hashlib
 import math
-import os
 import warnings
 from collections.abc import Sequence
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,104 +18,18 @@ from scipy.signal import resample_poly
 from torch import Tensor
 from torchvision.datasets.utils import download_and_extract_archive
 
-from vqdit_lite.data import CAPTION_WORDS, DOWNLOADS, SHIPPED
+from vqdit_lite.audio import HOP, SAMPLE_RATE, log_mel
+from vqdit_lite.data import places
+from vqdit_lite.data.scenes import CAPTION_WORDS, captions, scenes
 
-SAMPLE_RATE = 8000  # samples a second
-HOP, WINDOW, BANDS = 160, 512, 32  # samples from frame to frame, samples a frame looks at, mel bands
-FRAMES = 208  # of the sounds that the course's models take: 4.16 s
-_QUIETEST, _LOUDEST = -3.0, 3.0  # log10 of the powers that become 0 and 1
+SOUND_FRAMES = 208  # of the sounds that the course's models take: 4.16 s
 LOUDNESS = 0.12  # root mean square of a word
 
 
-# ---------------------------------------------------------------- waves and spectrograms
+# ---------------------------------------------------------------- files of sound
 
 
-def mel_filters() -> Tensor:
-    """How much each of the frequencies of a frame counts in each mel band: overlapping triangles, (bands, bins).
-
-    Source: O'Shaughnessy, Speech Communication, 1987: mel = 2595 log10(1 + hertz / 700).
-
-    >>> mel_filters().shape
-    torch.Size([32, 257])
-    """
-    highest = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
-    mels = torch.linspace(0, highest, BANDS + 2, dtype=torch.float64)
-    edges = 700 * (10 ** (mels / 2595) - 1)  # (bands + 2,) in hertz, (10.1)
-    hertz = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)  # (bins,)
-    rising = (hertz - edges[:-2, None]) / edges.diff()[:-1, None]
-    falling = (edges[2:, None] - hertz) / edges.diff()[1:, None]
-    return torch.minimum(rising, falling).clamp(min=0).float()
-
-
-def spectrum(waves: Tensor) -> Tensor:
-    """The short-time Fourier transform of waves (B, samples): complex numbers (B, bins, samples / HOP + 1).
-
-    >>> spectrum(torch.zeros(1, 1600)).shape
-    torch.Size([1, 257, 11])
-    """
-    window = torch.hann_window(WINDOW, device=waves.device)
-    return torch.stft(waves, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
-
-
-def log_mel(waves: Tensor) -> Tensor:
-    """Waves (B, samples) as pictures of sound (B, bands, samples / HOP), 0 for silence and 1 for the loudest.
-
-    >>> log_mel(torch.zeros(2, 1600)).shape
-    torch.Size([2, 32, 10])
-    """
-    _check_waves(waves)
-    power = spectrum(waves)[..., :-1].abs().square()  # (B, bins, frames)
-    mel = mel_filters().to(waves.device) @ power  # (B, bands, frames)
-    level = (mel.clamp(min=10**_QUIETEST).log10() - _QUIETEST) / (_LOUDEST - _QUIETEST)  # (10.2)
-    return level.clamp(max=1)
-
-
-def to_waves(mels: Tensor, iterations: int = 32) -> Tensor:
-    """Pictures of sound (B, bands, frames) as waves (B, frames · HOP) by the algorithm of Griffin and Lim, accelerated.
-
-    A mel spectrogram holds neither phases nor single frequencies. Powers that explain the bands are found first, then
-    phases that fit them: go to a wave and back, keep the new phases and the old powers, again and again.
-
-    Sources: Griffin and Lim, IEEE Trans. ASSP 32(2), 1984; momentum 0.99: Perraudin and others, WASPAA 2013.
-
-    >>> to_waves(torch.zeros(1, 32, 10)).shape
-    torch.Size([1, 1600])
-    """
-    if mels.ndim != 3 or mels.shape[1] != BANDS or mels.numel() == 0:
-        raise ValueError(f"A spectrogram is (batch, {BANDS}, frames); {tuple(mels.shape)} came.")
-    window, length = torch.hann_window(WINDOW, device=mels.device), mels.shape[-1] * HOP
-    magnitude = _powers(mels.clamp(0, 1)).sqrt()  # (B, bins, frames)
-    magnitude = F.pad(magnitude, (0, 1))  # one frame more, as `spectrum` gives
-    turns = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)).to(mels.device)
-    phase, before = torch.polar(torch.ones_like(magnitude), 2 * math.pi * turns), 0
-    for _ in range(iterations):
-        now = spectrum(torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length))
-        ahead, before = now + 0.99 * (now - before), now
-        phase = ahead / ahead.abs().clamp(min=1e-9)  # (10.3)
-    return torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length)
-
-
-def _powers(mels: Tensor) -> Tensor:
-    """Powers (B, bins, frames), none below zero, whose mel bands are as asked: Lee and Seung's multiplicative steps."""
-    filters = mel_filters().to(mels.device)
-    wanted = (10 ** (mels * (_LOUDEST - _QUIETEST) + _QUIETEST)).where(mels > 0, 0)  # (B, bands, frames)
-    powers = filters.T @ (wanted / filters.sum(1, keepdim=True))
-    for _ in range(30):
-        powers = powers * (filters.T @ wanted) / (filters.T @ (filters @ powers)).clamp(min=1e-9)
-    return powers
-
-
-def _check_waves(waves: Tensor) -> None:
-    if waves.ndim != 2 or not waves.is_floating_point() or waves.shape[1] % HOP or waves.numel() == 0:
-        raise ValueError(
-            f"Waves are (batch, samples), floating point, with a number of samples that {HOP} divides; "
-            f"{waves.dtype} of shape {tuple(waves.shape)} came. `fit_length` cuts or fills them."
-        )
-    if not waves.isfinite().all():
-        raise ValueError("The waves hold NaN or infinity.")
-
-
-def fit_length(wave: Tensor, frames: int = FRAMES) -> Tensor:
+def fit_length(wave: Tensor, frames: int = SOUND_FRAMES) -> Tensor:
     """A wave (samples,) cut or filled with silence to (frames · HOP,); a warning says what was cut.
 
     >>> fit_length(torch.ones(100), frames=1).sum()
@@ -164,13 +74,6 @@ def read_wave(path: str | Path) -> Tensor:
     return torch.from_numpy(wave).float()
 
 
-def write_wave(file: str | Path | BinaryIO, wave: Tensor) -> None:
-    """A wave (samples,) as a WAV file of 16 bits, cut to [-1, 1]; the inverse of `read_wave`."""
-    if wave.ndim != 1 or len(wave) == 0:
-        raise ValueError(f"A file holds one wave (samples,); the shape is {tuple(wave.shape)}.")
-    wavfile.write(file, SAMPLE_RATE, (wave.detach().cpu().clamp(-1, 1) * 32767).round().to(torch.int16).numpy())
-
-
 # ---------------------------------------------------------------- spoken words
 
 
@@ -192,7 +95,7 @@ def from_mu_law(code: Tensor) -> Tensor:
 @cache
 def lexicon() -> tuple[dict[tuple[str, int, int], Tensor], list[str]]:
     """The shipped spoken words: (word, number of the voice, number of the speed) -> wave; and the voices' names."""
-    with np.load(SHIPPED / "speech" / "words.npz") as file:
+    with np.load(places.SHIPPED / "speech" / "words.npz") as file:
         words, voices, lengths = file["words"].tolist(), file["voices"].tolist(), file["lengths"]
         waves = from_mu_law(torch.from_numpy(file["sound"])).split(lengths.flatten().tolist())
     keys = [(word, *key) for word in words for key in np.ndindex(lengths.shape[1:])]
@@ -205,7 +108,7 @@ KNOWN_VOICES, UNHEARD_VOICE, SPEEDS = range(6), 6, 3  # the seventh voice is kep
 
 
 def speak(sentences: Sequence[str], generator: torch.Generator, voices: Sequence[int] = KNOWN_VOICES) -> Tensor:
-    """Sentences spoken word by word, (B, FRAMES · HOP): a voice and a speed by chance, small gaps, a little noise.
+    """Sentences spoken word by word, (B, SOUND_FRAMES · HOP): voice and speed by chance, small gaps, a little noise.
 
     Args:
         sentences: of words from the captions, and of the digits "zero" to "nine", up to seven words each.
@@ -229,11 +132,11 @@ def speak(sentences: Sequence[str], generator: torch.Generator, voices: Sequence
 
 
 def arrange(spoken: Sequence[Sequence[Tensor]], generator: torch.Generator) -> Tensor:
-    """Lists of words (samples,), one list a row, one word after the other: (B, FRAMES · HOP).
+    """Lists of words (samples,), one list a row, one word after the other: (B, SOUND_FRAMES · HOP).
 
     Gaps of 10 to 40 ms, a loudness 4 decibels up or down and a little noise come by chance.
     """
-    waves = torch.zeros(len(spoken), FRAMES * HOP)
+    waves = torch.zeros(len(spoken), SOUND_FRAMES * HOP)
     for wave, words in zip(waves, spoken, strict=True):
         gaps = torch.randint(80, 320, (len(words),), generator=generator).tolist()  # 10 to 40 ms
         at = 0
@@ -246,7 +149,7 @@ def arrange(spoken: Sequence[Sequence[Tensor]], generator: torch.Generator) -> T
     return loudness * waves + noise
 
 
-def vary(wave: Tensor, generator: torch.Generator) -> Tensor:
+def change_speed(wave: Tensor, generator: torch.Generator) -> Tensor:
     """A wave (samples,) up to 12 % longer and lower, or shorter and higher, by chance."""
     rate = 0.88 + 0.24 * torch.rand((), generator=generator).item()
     return F.interpolate(wave[None, None], scale_factor=rate, mode="linear")[0, 0]
@@ -282,7 +185,7 @@ def spoken_digits(split: str) -> Recordings:
     if split not in ("sample", "train", "test"):
         raise ValueError(f'split must be "sample", "train" or "test"; it is {split!r}.')
     if split == "sample":
-        with np.load(SHIPPED / "speech" / "digits.npz") as file:
+        with np.load(places.SHIPPED / "speech" / "digits.npz") as file:
             waves = from_mu_law(torch.from_numpy(file["sound"])).split(file["lengths"].tolist())
             return Recordings(list(waves), torch.from_numpy(file["labels"]), file["speakers"].tolist())
     files = sorted(_recordings().glob("*.wav"), key=lambda file: file.name)
@@ -296,24 +199,81 @@ def spoken_digits(split: str) -> Recordings:
 @cache
 def _recordings() -> Path:
     """The folder of the recordings, checked."""
-    roots = [Path(os.environ["VQDIT_DATA"])] if os.environ.get("VQDIT_DATA") else []
-    places = [root / "free-spoken-digits" / "recordings" for root in (*roots, DOWNLOADS)]
-    folder = next((place for place in places if place.is_dir()), None)
+    folders = [root / "free-spoken-digits" / "recordings" for root in places.roots()]
+    folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is None:
-        archive = DOWNLOADS / "free-spoken-digits.zip"
+        archive = places.DOWNLOADS / "free-spoken-digits.zip"
         archive.unlink(missing_ok=True)  # what is left of a download that broke off
         try:
-            download_and_extract_archive(_RELEASE, str(DOWNLOADS), filename=archive.name)
+            download_and_extract_archive(_RELEASE, str(places.DOWNLOADS), filename=archive.name)
         except (OSError, RuntimeError, HTTPException, BadZipFile) as error:
             raise FileNotFoundError(
-                f"The spoken digits are in none of these folders: {', '.join(map(str, places))}; and the download "
+                f"The spoken digits are in none of these folders: {', '.join(map(str, folders))}; and the download "
                 f"failed ({error}). Put the recordings into one of them, or name the folder above in VQDIT_DATA."
             ) from error
-        places[-1].parent.mkdir(parents=True, exist_ok=True)
-        (DOWNLOADS / "free-spoken-digit-dataset-1.0.10" / "recordings").rename(folder := places[-1])
+        folders[-1].parent.mkdir(parents=True, exist_ok=True)
+        (places.DOWNLOADS / "free-spoken-digit-dataset-1.0.10" / "recordings").rename(folder := folders[-1])
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.wav"), key=lambda file: file.name):
         digest.update(file.read_bytes())
     if digest.hexdigest() != _SHA256:
         raise ValueError(f"{folder} does not hold the 3,000 recordings of the release: remove it and fetch it again.")
     return folder
+
+
+# ---------------------------------------------------------------- sentences to learn from, and to be scored on
+
+
+class Speech(NamedTuple):
+    """Spoken sentences and what they look like."""
+
+    sentences: list[str]
+    mels: Tensor  # (B, bands, frames)
+
+
+def mels_of(waves: Tensor) -> Tensor:
+    """Waves (B, samples) as spectrograms (B, bands, frames), 500 at a time."""
+    return torch.cat([log_mel(part) for part in waves.split(500)])
+
+
+def speech(n: int, generator: torch.Generator) -> Speech:
+    """Sentences to learn from: a half digits by people, mostly one; the rest captions, and some digits, by machines."""
+    people = spoken_digits("train")
+    spoken = _lists(range(len(people.waves)), n // 2, 4, generator)
+    spoken = [numbers[:1] if k % 3 else numbers for k, numbers in enumerate(spoken)]
+    said = [" ".join(DIGITS[people.labels[k]] for k in numbers) for numbers in spoken]
+    waves = [[change_speed(people.waves[k], generator) for k in numbers] for numbers in spoken]
+    strings = [" ".join(digits) for digits in _lists(DIGITS, n // 10, 7, generator)]
+    described = captions(scenes(n - len(said) - len(strings), generator).objects)
+    made = speak(described + strings, generator)
+    return Speech(said + described + strings, mels_of(torch.cat([arrange(waves, generator), made])))
+
+
+def _lists(items: Sequence, n: int, longest: int, generator: torch.Generator) -> list[list]:
+    """n lists by chance, each of 1 to `longest` items."""
+    lengths = torch.randint(1, longest + 1, (n,), generator=generator).tolist()
+    return [[items[k] for k in torch.randint(len(items), (length,), generator=generator)] for length in lengths]
+
+
+def spoken_by_people(split: str, generator: torch.Generator) -> Speech:
+    """Real digits, one a"""
+    people = spoken_digits(split)
+    waves = arrange([[wave] for wave in people.waves], generator)
+    return Speech([DIGITS[label] for label in people.labels], mels_of(waves))
+
+
+def spoken_captions(n: int, generator: torch.Generator, voices: Sequence[int] = KNOWN_VOICES) -> Speech:
+    """Fresh spoken captions."""
+    sentences = captions(scenes(n, generator).objects)
+    return Speech(sentences, mels_of(speak(sentences, generator, voices)))
+
+
+def fresh_speech(count: int) -> dict[str, Speech]:
+    """What the models of speech are scored on: known voices, the unheard voice, and people (of those, for fewer than
+    300, the sample that ships)."""
+    generator = torch.Generator().manual_seed(1_000_000)
+    return {
+        "known_voices": spoken_captions(count, generator),
+        "unheard_voice": spoken_captions(count, generator, [UNHEARD_VOICE]),
+        "people": spoken_by_people("test" if count >= 300 else "sample", generator),
+    }

@@ -34,23 +34,23 @@ def examine(in_notebook: bool = False) -> Iterator[tuple[bool, str]]:
         except Exception as error:
             yield False, f"{name} does not import ({error}): run `python -m pip install {name}`"
     try:
-        from vqdit_lite import checkpoints, models, training
+        from vqdit_lite import shipped, training
     except Exception as error:
-        yield False, f"the library does not import ({error}): mend the lines above first"
+        yield False, f"the library does not import ({error}): fix the lines above first"
         return
     try:
         yield True, f"device {training.pick_device()}"
     except RuntimeError as error:
         yield False, f"{error} Unset VQDIT_DEVICE, or install a CUDA build of torch."
-    for name in models.BUILDERS:
+    for name, model in shipped.MODELS.items():
         try:
-            models.load(name)
-            yield True, f"checkpoint {name}, {checkpoints.read_card(models.SHIPPED / name)['about']}"
+            model.load()
+            yield True, f"checkpoint {name}, {model.about}"
         except (OSError, ValueError) as error:
             yield False, f"checkpoint {name}: {error}"
     if folder := os.environ.get("VQDIT_DATA"):
         there = Path(folder).is_dir()
-        yield there, f"VQDIT_DATA is {folder}" + ("" if there else ", which is no folder: mend or unset it")
+        yield there, f"VQDIT_DATA is {folder}" + ("" if there else ", which is not a folder: fix or unset it")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

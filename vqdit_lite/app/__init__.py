@@ -1,0 +1,1 @@
+"""What people use without reading the rest: the assistant and its panel, learning from a folder, the doctor."""
