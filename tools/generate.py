@@ -13,8 +13,9 @@ from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import SaveCells
 from traitlets.config.loader import PyFileConfigLoader
 
-HERE = Path(__file__).parents[1] / "exercises"
-SOLUTIONS = sorted((HERE / "solutions").glob("*.ipynb"))
+from tools.notebooks import ROOT, SOLUTIONS, read
+
+HERE = ROOT / "exercises"
 CONFIG = HERE / "nbgrader_config.py"
 # All that nbgrader itself does to a source, but for the record in a teacher's database.
 STEPS = [step for step in GenerateAssignment.preprocessors.default() if step is not SaveCells]
@@ -22,7 +23,7 @@ STEPS = [step for step in GenerateAssignment.preprocessors.default() if step is 
 
 def student_version(source: Path) -> str:
     """The notebook a student gets for a solution, as it is stored."""
-    notebook, config = nbformat.read(source, as_version=4), PyFileConfigLoader(str(CONFIG)).load_config()
+    notebook, config = read(source), PyFileConfigLoader(str(CONFIG)).load_config()
     for step in STEPS:
         notebook, _ = step(config=config).preprocess(notebook, {"nbgrader": {}})
     return nbformat.writes(notebook) + "\n"

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from tools.refresh import NOTEBOOKS, run
+
+from tools.notebooks import NOTEBOOKS, read, run
 
 SEEDS = range(5)
 RECORD = """
@@ -30,14 +31,12 @@ vqdit_lite.check.check = _recorded
 
 def measure(path: Path, dataset: str) -> dict[tuple[str, str], list[float]]:
     """(claim, what the notebook says was measured) -> its values, one a seed."""
-    values = {}
+    values: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "values"
+        record.touch()
         for seed in SEEDS:
-            notebook = nbformat.read(path, as_version=4)
-            for cell in notebook.cells:
-                cell.source = cell.source.replace("SEED = 0", f"SEED = {seed}")
-                cell.source = cell.source.replace('DATASET = "scenes"', f'DATASET = "{dataset}"')
+            notebook = read(path, SEED=seed, DATASET=dataset)
             notebook.cells.insert(0, nbformat.v4.new_code_cell(RECORD.format(path=str(record))))
             run(notebook)
         for line in record.read_text(encoding="utf-8").splitlines():
@@ -47,7 +46,7 @@ def measure(path: Path, dataset: str) -> dict[tuple[str, str], list[float]]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS)
     parser.add_argument("--dataset", default="scenes", help="what to set the switch DATASET to")
     options = parser.parse_args()
@@ -55,9 +54,9 @@ if __name__ == "__main__":
         print(notebook.name)
         for (claim, stated), numbers in measure(notebook, options.dataset).items():
             low, high = json.loads(stated) if stated != "None" else (-math.inf, math.inf)
-            true = low <= min(numbers) and max(numbers) <= high
+            within = low <= min(numbers) and max(numbers) <= high
             print(
                 f"  {claim}: {min(numbers):.4g} to {max(numbers):.4g} (the notebook says {stated})"
-                + ("" if true else "  <- mend the notebook"),
+                + ("" if within else "  <- fix the notebook"),
                 flush=True,
             )

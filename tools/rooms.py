@@ -1,8 +1,11 @@
 """The rooms of the library, in one table: which files each holds, and which rooms its files may import from.
 
-Inside a room, a file imports only files that stand before it.
+A room imports only rooms that stand above it, and a file only files of its own room that stand before it. Every test of
+imports, sizes and taught code reads this table. python -m tools.rooms ROOM prints the files of a room.
 """
 
+import ast
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +20,14 @@ class Room(NamedTuple):
 
 
 ROOMS = {
+    "door": Room(("__init__",)),
     "mathematics": Room(
         (
             "metrics",
             "schedule",
             "text",
             "quantize",
+            "attention",
             "transformer",
             "adapter",
             "audio",
@@ -53,6 +58,7 @@ ROOMS = {
         (
             "app",
             "app.doctor",
+            "app.files",
             "app.assistant",
             "app.panel",
             "app.learn.folder",
@@ -67,8 +73,9 @@ ROOMS = {
         ("grade", "grade.grader", *sorted(f"grade.{path.stem}" for path in (LIBRARY / "grade").glob("chapter*.py"))),
         ("mathematics",),
     ),
-    "command line": Room(("__main__",), ("shipped", "app", "workshop")),
+    "command line": Room(("__main__",), ("workshop", "shipped", "app")),
 }
+FILES = tuple(name for room in ROOMS.values() for name in room.files)
 MATHEMATICS = ROOMS["mathematics"].files
 
 
@@ -82,6 +89,43 @@ def path_of(name: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+def name_of(path: Path) -> str:
+    """The dotted name of a file of the library.
+
+    >>> name_of(LIBRARY / "data" / "__init__.py"), name_of(LIBRARY / "__init__.py")
+    ('data', '__init__')
+    """
+    parts = path.relative_to(LIBRARY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
 def room_of(name: str) -> str:
     """The room in which a file stands."""
     return next(room for room, (files, _) in ROOMS.items() if name in files)
+
+
+def imports_of(name: str) -> set[str]:
+    """The files of the library that a file imports, at its top or inside a function."""
+    imported = set()
+    for node in ast.walk(ast.parse(path_of(name).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            files = {file for file in inside if file.removeprefix("vqdit_lite.") in FILES}
+            imported |= files | ({node.module} if files != inside else set())
+    own = {file for file in imported if file and file.split(".")[0] == "vqdit_lite"}
+    return {file.removeprefix("vqdit_lite").removeprefix(".") or "__init__" for file in own}
+
+
+def may_import(name: str, other: str) -> bool:
+    """Whether the table lets a file import another one."""
+    room, target = room_of(name), room_of(other)
+    if room == target:
+        files = ROOMS[room].files
+        return files.index(other) < files.index(name)
+    return target in ROOMS[room].may_import
+
+
+if __name__ == "__main__":
+    print(*(path_of(name) for name in ROOMS[sys.argv[1]].files))

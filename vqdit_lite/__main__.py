@@ -56,8 +56,29 @@ Stop it whenever you like (Ctrl-C): the same command goes on from the last save 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vqdit_lite", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_doctor, _add_generate, _add_train, _add_learn):
+        add(commands)
+    options = parser.parse_args(arguments)
+    return options.run(options)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
     doctor = commands.add_parser("doctor", help="check the environment: one line each, OK or what to do")
     doctor.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from vqdit_lite.app.doctor import examine
+
+    healthy = True
+    for fine, line in examine():
+        print("OK     " if fine else "MISSING", line)
+        healthy &= fine
+    print("All is well." if healthy else "Something is missing: see the lines above.")
+    return 0 if healthy else 1
+
+
+def _add_generate(commands: argparse._SubParsersAction) -> None:
     generate = commands.add_parser(
         "generate",
         help="ask the any-to-any model: words, a picture or a voice in; words, a picture, speech or a clip out",
@@ -73,6 +94,39 @@ def main(arguments: list[str] | None = None) -> int:
     generate.add_argument("--steps", type=int, help="how many steps to take (default: one for each token)")
     generate.add_argument("--model", type=Path, metavar="FOLDER", help="what `learn` left there, in place of ours")
     generate.set_defaults(run=_generate)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    def work() -> None:
+        os.environ.setdefault("MPLBACKEND", "Agg")  # no window
+        import torch
+
+        from vqdit_lite.app.assistant import Assistant
+        from vqdit_lite.app.files import kind_of, read_prompt, write
+        from vqdit_lite.training import pick_device
+
+        kind = kind_of(options.out) if options.out else "text"
+        steps = 1 if options.steps is None else options.steps
+        if not 0 <= options.seed < 2**63 or not 0 <= (options.guidance or 1) <= 20 or steps < 1:
+            raise ValueError("--seed must be a whole number from 0, --guidance lie in 0 … 20, --steps be at least 1.")
+        chance = torch.Generator().manual_seed(options.seed)
+        if options.model:
+            from vqdit_lite.app.learn import load_run
+
+            if kind != "picture":
+                raise ValueError(f"The model in {options.model} draws pictures: OUT must end in .png, .jpg or .webp.")
+            made = load_run(options.model, pick_device()).draw(options.prompt, 1, chance)[0]
+        else:
+            prompt = read_prompt(options.prompt)
+            made = Assistant(pick_device()).ask(prompt, kind, chance, options.guidance, options.steps)
+        if options.out:
+            write(options.out, made)
+        print(f"Written: {options.out}" if options.out else made)
+
+    return _in_words(work, UNWRITTEN)
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
     train = commands.add_parser(
         "train",
         help="make a shipped checkpoint again by its recipe",
@@ -83,66 +137,6 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--out", type=Path, default=Path("runs"), help="folder for weights and card (default: runs)")
     train.add_argument("--steps", type=int, help="fewer or more steps than the recipe's")
     train.set_defaults(run=_train)
-    learn = commands.add_parser(
-        "learn",
-        help="learn from a folder of your own pictures, and draw new ones",
-        description=LEARN,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    learn.add_argument("folder", type=Path, metavar="FOLDER", help="the folder with your pictures")
-    learn.add_argument(
-        "--out", type=Path, default=Path("runs/mine"), help="new folder for weights and gallery (default: runs/mine)"
-    )
-    learn.add_argument("--size", type=int, default=32, help="pixels a side, a multiple of 4 (default: 32)")
-    learn.add_argument(
-        "--steps",
-        type=int,
-        default=2000,
-        help="training steps of each of the two models (default: 2000)",
-    )
-    learn.set_defaults(run=_learn)
-    options = parser.parse_args(arguments)
-    return options.run(options)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from vqdit_lite.app.doctor import examine
-
-    healthy = True
-    for fine, line in examine():
-        print("OK     " if fine else "MISSING", line)
-        healthy &= fine
-    print("All is well." if healthy else "Something is missing: see the lines above.")
-    return 0 if healthy else 1
-
-
-def _generate(options: argparse.Namespace) -> int:
-    def work() -> None:
-        os.environ.setdefault("MPLBACKEND", "Agg")  # no window
-        import torch
-
-        from vqdit_lite.app.assistant import Assistant, kind_of, read_prompt, write
-        from vqdit_lite.training import pick_device
-
-        kind = kind_of(options.out) if options.out else "text"
-        steps = 1 if options.steps is None else options.steps
-        if not 0 <= options.seed < 2**63 or not 0 <= (options.guidance or 1) <= 20 or steps < 1:
-            raise ValueError("--seed must be a whole number from 0, --guidance lie in 0 … 20, --steps be at least 1.")
-        chance = torch.Generator().manual_seed(options.seed)
-        if options.model:
-            from vqdit_lite.app.learn import load
-
-            if kind != "picture":
-                raise ValueError(f"The model in {options.model} draws pictures: OUT must end in .png, .jpg or .webp.")
-            made = load(options.model, pick_device()).draw(options.prompt, 1, chance)[0]
-        else:
-            prompt = read_prompt(options.prompt)
-            made = Assistant(pick_device()).ask(prompt, kind, chance, options.guidance, options.steps)
-        if options.out:
-            write(options.out, made)
-        print(f"Written: {options.out}" if options.out else made)
-
-    return _in_words(work, UNWRITTEN)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -155,6 +149,24 @@ def _train(options: argparse.Namespace) -> int:
         print(f"Done: {options.out / options.name}.safetensors and .json")
 
     return _in_words(work)
+
+
+def _add_learn(commands: argparse._SubParsersAction) -> None:
+    learn = commands.add_parser(
+        "learn",
+        help="learn from a folder of your own pictures, and draw new ones",
+        description=LEARN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    learn.add_argument("folder", type=Path, metavar="FOLDER", help="the folder with your pictures")
+    learn.add_argument(
+        "--out", type=Path, default=Path("runs/mine"), help="new folder for weights and gallery (default: runs/mine)"
+    )
+    learn.add_argument("--size", type=int, default=32, help="pixels a side, a multiple of 4 (default: 32)")
+    learn.add_argument(
+        "--steps", type=int, default=2000, help="training steps of each of the two models (default: 2000)"
+    )
+    learn.set_defaults(run=_learn)
 
 
 def _learn(options: argparse.Namespace) -> int:

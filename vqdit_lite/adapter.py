@@ -26,13 +26,12 @@ class LowRank(nn.Module):
     (True, [128, 64])
     """
 
+    down: nn.Linear | nn.Embedding
+    chosen: Tensor  # (rows of the weight,) 1 where it is corrected
+
     def __init__(self, layer: nn.Linear | nn.Embedding, rank: int, rows: Sequence[int] = ()):
+        _check_adapter(layer, rank, rows)
         super().__init__()
-        if not isinstance(layer, nn.Linear | nn.Embedding) or rank < 1:
-            raise ValueError(
-                f"LowRank takes an nn.Linear or nn.Embedding and a rank of at least 1; {type(layer).__name__} and "
-                f"{rank} came."
-            )
         self.layer = layer.requires_grad_(False)
         if isinstance(layer, nn.Linear):
             self.down = nn.Linear(layer.in_features, rank, bias=False)
@@ -41,7 +40,7 @@ class LowRank(nn.Module):
             self.down = nn.Embedding(layer.num_embeddings, rank)
             self.up = nn.Linear(rank, layer.embedding_dim, bias=False)
         nn.init.zeros_(self.up.weight)
-        chosen = torch.ones(len(layer.weight))  # (rows of the weight,)
+        chosen = torch.ones(len(layer.weight))
         if rows:
             chosen = torch.zeros_like(chosen).index_fill(0, torch.tensor(rows), 1.0)
         self.register_buffer("chosen", chosen, persistent=False)
@@ -62,8 +61,8 @@ class LowRank(nn.Module):
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias of the frozen layer, which stays as it is."""
-        return self.layer.bias
+        """The bias of the frozen layer, which stays as it is; None if there is none."""
+        return self.layer.bias if isinstance(self.layer, nn.Linear) else None
 
 
 def adapt(model: nn.Module, rank: int, *layers: str, rows: Sequence[int] = ()) -> dict[str, nn.Parameter]:
@@ -78,12 +77,30 @@ def adapt(model: nn.Module, rank: int, *layers: str, rows: Sequence[int] = ()) -
     >>> list(adapt(model, 2, "blocks.1.attention.project_in"))
     ['blocks.1.attention.project_in.down.weight', 'blocks.1.attention.project_in.up.weight']
     """
-    able = [name for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Embedding)]
-    chosen = [name for name in able if name.endswith(layers)]
-    if not chosen:
-        raise ValueError(f"No layer's name ends in one of {layers}; layers to adapt are: {', '.join(able)}.")
+    _check_endings(model, layers)
     model.requires_grad_(False)
-    for name in chosen:
-        parent, _, own = name.rpartition(".")
-        setattr(model.get_submodule(parent), own, LowRank(model.get_submodule(name), rank, rows))
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.Linear | nn.Embedding) and name.endswith(layers):
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, LowRank(layer, rank, rows))
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _check_adapter(layer: nn.Module, rank: int, rows: Sequence[int]) -> None:
+    if not isinstance(layer, nn.Linear | nn.Embedding) or rank < 1:
+        raise ValueError(
+            f"LowRank takes an nn.Linear or nn.Embedding and a rank of at least 1; got {type(layer).__name__} and "
+            f"{rank}."
+        )
+    count = len(layer.weight)
+    if not all(0 <= row < count for row in rows):
+        raise ValueError(f"rows must lie in 0 … {count - 1}; got {list(rows)}.")
+
+
+def _check_endings(model: nn.Module, endings: tuple[str, ...]) -> None:
+    able = [name for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Embedding)]
+    if not any(name.endswith(endings) for name in able):
+        raise ValueError(f"No layer's name ends in one of {endings}; layers to adapt are: {', '.join(able)}.")

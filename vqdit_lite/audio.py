@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.io import wavfile
 from torch import Tensor
 
-__all__ = ["log_mel", "mel_filters", "stft", "to_waves", "write_wave"]
+__all__ = ["log_mel", "mel_filters", "mel_to_power", "stft", "to_waves", "write_wave"]
 
 SAMPLE_RATE = 8000  # samples a second
 HOP, WINDOW, BANDS = 160, 512, 32  # samples from frame to frame, samples a frame looks at, mel bands
@@ -59,6 +59,25 @@ def log_mel(waves: Tensor) -> Tensor:
     return level.clamp(max=1)
 
 
+def mel_to_power(mels: Tensor) -> Tensor:
+    """Powers (B, bins, frames), none below zero, whose mel bands are those of pictures of sound (B, bands, frames).
+
+    Many powers have the same bands. Even ones are a start; then each is scaled, so that the bands come nearer.
+
+    Source: Lee and Seung, Algorithms for Non-negative Matrix Factorization, NIPS 2000, theorem 1.
+
+    >>> mel_to_power(torch.zeros(1, 32, 10)).shape
+    torch.Size([1, 257, 10])
+    """
+    _check_mels(mels)
+    filters = mel_filters().to(mels.device)
+    wanted = (10 ** (mels * (LOUDEST - QUIETEST) + QUIETEST)).where(mels > 0, 0)  # (B, bands, frames)
+    powers = filters.T @ (wanted / filters.sum(1, keepdim=True))
+    for _ in range(30):
+        powers = powers * (filters.T @ wanted) / (filters.T @ (filters @ powers)).clamp(min=1e-9)
+    return powers
+
+
 def to_waves(mels: Tensor, iterations: int = 32) -> Tensor:
     """Pictures of sound (B, bands, frames) as waves (B, frames · HOP) by the algorithm of Griffin and Lim, accelerated.
 
@@ -70,42 +89,50 @@ def to_waves(mels: Tensor, iterations: int = 32) -> Tensor:
     >>> to_waves(torch.zeros(1, 32, 10)).shape
     torch.Size([1, 1600])
     """
-    if mels.ndim != 3 or mels.shape[1] != BANDS or mels.numel() == 0:
-        raise ValueError(f"A spectrogram is (batch, {BANDS}, frames); {tuple(mels.shape)} came.")
-    window, length = torch.hann_window(WINDOW, device=mels.device), mels.shape[-1] * HOP
-    magnitude = _powers(mels.clamp(0, 1)).sqrt()  # (B, bins, frames)
+    magnitude = mel_to_power(mels.clamp(0, 1)).sqrt()  # (B, bins, frames)
     magnitude = F.pad(magnitude, (0, 1))  # one frame more, as `stft` gives
+    window, length = torch.hann_window(WINDOW, device=mels.device), mels.shape[-1] * HOP
     turns = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)).to(mels.device)
-    phase, before = torch.polar(torch.ones_like(magnitude), 2 * math.pi * turns), 0
+    phase = torch.polar(torch.ones_like(magnitude), 2 * math.pi * turns)
+    previous = torch.zeros_like(phase)
     for _ in range(iterations):
-        now = stft(torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length))
-        ahead, before = now + 0.99 * (now - before), now
+        current = stft(torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length))
+        ahead, previous = current + 0.99 * (current - previous), current
         phase = ahead / ahead.abs().clamp(min=1e-9)  # (10.3)
     return torch.istft(magnitude * phase, WINDOW, HOP, window=window, length=length)
 
 
-def _powers(mels: Tensor) -> Tensor:
-    """Powers (B, bins, frames), none below zero, whose mel bands are as asked: Lee and Seung's multiplicative steps."""
-    filters = mel_filters().to(mels.device)
-    wanted = (10 ** (mels * (LOUDEST - QUIETEST) + QUIETEST)).where(mels > 0, 0)  # (B, bands, frames)
-    powers = filters.T @ (wanted / filters.sum(1, keepdim=True))
-    for _ in range(30):
-        powers = powers * (filters.T @ wanted) / (filters.T @ (filters @ powers)).clamp(min=1e-9)
-    return powers
-
-
 def write_wave(file: str | Path | BinaryIO, wave: Tensor) -> None:
-    """A wave (samples,) as a WAV file of 16 bits, cut to [-1, 1]; the inverse of `read_wave`."""
-    if wave.ndim != 1 or len(wave) == 0:
-        raise ValueError(f"A file holds one wave (samples,); the shape is {tuple(wave.shape)}.")
+    """A wave (samples,) as a WAV file of 16 bits, clipped to [-1, 1]; the inverse of `data.read_wave`.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> write_wave(file, torch.zeros(8000))  # a second of silence
+    >>> len(file.getvalue())
+    16044
+    """
+    _check_wave(wave)
     wavfile.write(file, SAMPLE_RATE, (wave.detach().cpu().clamp(-1, 1) * 32767).round().to(torch.int16).numpy())
+
+
+# ---------------------------------------------------------------- guards
 
 
 def _check_waves(waves: Tensor) -> None:
     if waves.ndim != 2 or not waves.is_floating_point() or waves.shape[1] % HOP or waves.numel() == 0:
         raise ValueError(
             f"Waves are (batch, samples), floating point, with a number of samples that {HOP} divides; "
-            f"{waves.dtype} of shape {tuple(waves.shape)} came. `fit_length` cuts or fills them."
+            f"got {waves.dtype} of shape {tuple(waves.shape)}. `data.fit_length` crops or pads them."
         )
     if not waves.isfinite().all():
         raise ValueError("The waves hold NaN or infinity.")
+
+
+def _check_wave(wave: Tensor) -> None:
+    if wave.ndim != 1 or len(wave) == 0:
+        raise ValueError(f"A file holds one wave (samples,); the shape is {tuple(wave.shape)}.")
+
+
+def _check_mels(mels: Tensor) -> None:
+    if mels.ndim != 3 or mels.shape[1] != BANDS or mels.numel() == 0:
+        raise ValueError(f"A spectrogram is (batch, {BANDS}, frames); got {tuple(mels.shape)}.")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,39 +14,52 @@ from vqdit_lite.schedule import Schedule, stratified_times
 __all__ = [
     "GaussianDiffusion",
     "IdealDenoiser",
+    "ddim",
     "ddim_step",
+    "dpm_solver",
     "dpm_solver_step",
     "from_target",
     "guided",
+    "heun",
     "heun_step",
+    "loss_weight",
+    "target_coefficients",
     "to_target",
 ]
 
 Denoiser = Callable[..., Tensor]  # called as denoiser(x_t, t): the target of each x_t
+Level = tuple[Tensor, Tensor]  # signal and noise at one time
 
 
-def _mix(predict: str, signal: Tensor, noise: Tensor) -> tuple[Tensor | float, Tensor | float]:
-    """The p and q of a target p · x0 + q · eps."""
-    targets = {"eps": (0.0, 1.0), "x0": (1.0, 0.0), "v": (-noise, signal), "flow": (-1.0, 1.0)}
-    if predict not in targets:
-        raise ValueError(f"predict must be one of {', '.join(targets)}; it is {predict!r}.")
-    return targets[predict]
+def target_coefficients(predict: str, signal: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The p and q of a target p · x0 + q · eps.
+
+    Args:
+        predict: "eps" (the noise), "x0" (the data), "v" (signal · eps - noise · x0) or "flow" (eps - x0).
+        signal, noise: of x_t = signal · x0 + noise · eps.
+
+    Source: "eps" arXiv 2006.11239, eq. 14; "v" arXiv 2202.00512, appendix D; "flow" arXiv 2209.03003, eq. 1.
+
+    >>> target_coefficients("v", torch.tensor(0.6), torch.tensor(0.8))
+    (tensor(-0.8000), tensor(0.6000))
+    """
+    _check_predict(predict)
+    zero, one = torch.zeros_like(signal), torch.ones_like(signal)
+    pairs = {"eps": (zero, one), "x0": (one, zero), "v": (-noise, signal), "flow": (-one, one)}
+    return pairs[predict]  # (4.7)
 
 
 def to_target(predict: str, x0: Tensor, eps: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
     """What a network is asked to predict, made of clean data and noise.
 
     Args:
-        predict: "eps" (the noise), "x0" (the data), "v" (signal · eps - noise · x0) or "flow" (eps - x0).
+        predict, signal, noise: as in `target_coefficients`; signal and noise broadcast against x0.
         x0, eps: of one shape, (B, …).
-        signal, noise: of x_t = signal · x0 + noise · eps; they broadcast against x0.
-
-    Source: "eps" arXiv 2006.11239, eq. 14; "v" arXiv 2202.00512, appendix D; "flow" arXiv 2209.03003, eq. 1.
 
     >>> to_target("flow", torch.tensor(1.0), torch.tensor(3.0), torch.tensor(0.6), torch.tensor(0.8))
     tensor(2.)
     """
-    p, q = _mix(predict, signal, noise)
+    p, q = target_coefficients(predict, signal, noise)
     return p * x0 + q * eps  # (4.7)
 
 
@@ -60,85 +74,29 @@ def from_target(predict: str, output: Tensor, x: Tensor, signal: Tensor, noise: 
     >>> from_target("v", v, signal * x0 + noise * eps, signal, noise)
     (tensor(1.), tensor(3.))
     """
-    p, q = _mix(predict, signal, noise)
-    determinant = torch.as_tensor(signal * q - noise * p)
-    if (determinant == 0).any():
-        raise ValueError(
-            f'Where there is only noise, "eps" does not tell x0, and where there is none, "x0" does not tell eps: '
-            f"with predict={predict!r}, sample between times that leave both, or predict v or flow."
-        )
+    p, q = target_coefficients(predict, signal, noise)
+    determinant = signal * q - noise * p
+    _check_determinant(determinant, predict)
     return (q * x - noise * output) / determinant, (signal * output - p * x) / determinant  # (4.8)
 
 
-# ---------------------------------------------------------------- one step towards the data
-#
-# Each goes from one time to an earlier one. `now` and `then` are the pairs (signal, noise) at the two times.
-
-
-def ddim_step(
-    x0: Tensor, eps: Tensor, now: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor], eta: float, fresh: Tensor
-) -> Tensor:
-    """One step of DDIM: mix x0 and eps anew for the earlier time, with a part of the noise replaced by fresh noise.
+def loss_weight(predict: str, signal: Tensor, noise: Tensor, min_snr: float | None) -> Tensor:
+    """What the squared error of a target counts in a loss, like signal.
 
     Args:
-        x0, eps: what the denoiser says about x now, (B, …).
-        now, then: (signal, noise) at the two times.
-        eta: 0 keeps the noise (deterministic), 1 is the ancestral step of DDPM.
-        fresh: standard normal noise like x0.
+        predict, signal, noise: as in `target_coefficients`.
+        min_snr: weigh the error of x0 by min(SNR, min_snr); None weighs that of the target by 1.
 
-    Source: arXiv 2010.02502, eq. 12 and 16.
+    Source: arXiv 2303.09556, section 3.4.
 
-    >>> now, then = torch.tensor([0.6, 0.8]), torch.tensor([1.0, 0.0])
-    >>> ddim_step(torch.tensor(5.0), torch.tensor(1.0), now, then, eta=0.0, fresh=torch.tensor(0.0))
-    tensor(5.)
+    >>> loss_weight("x0", torch.tensor([0.8, 0.6]), torch.tensor([0.6, 0.8]), min_snr=1.0)
+    tensor([1.0000, 0.5625])
     """
-    (signal, noise), (signal_then, noise_then) = now, then
-    step_var = noise**2 - (signal / signal_then * noise_then) ** 2  # what noising from then to now adds, (4.2)
-    var = (eta * noise_then / noise) ** 2 * step_var  # (4.3)
-    return signal_then * x0 + (noise_then**2 - var).clamp(min=0).sqrt() * eps + var.clamp(min=0).sqrt() * fresh  # (4.9)
-
-
-def heun_step(
-    x: Tensor, eps: Tensor, now: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor], eps_at: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """One step of Heun's method: take a DDIM step, look at eps there, and go again with the mean of both.
-
-    Args:
-        x, eps: now, (B, …).
-        now, then: (signal, noise) at the two times.
-        eps_at: says eps of an x at the earlier time.
-
-    Source: arXiv 2206.00364, algorithm 1.
-    """
-    (signal, noise), (signal_then, noise_then) = now, then
-    ratio = signal_then / signal
-    there = ratio * x + (noise_then - ratio * noise) * eps
-    return ratio * x + (noise_then - ratio * noise) * (eps + eps_at(there)) / 2  # (4.10)
-
-
-def dpm_solver_step(
-    x: Tensor,
-    x0: Tensor,
-    now: tuple[Tensor, Tensor],
-    then: tuple[Tensor, Tensor],
-    before: tuple[Tensor, tuple[Tensor, Tensor]] | None,
-) -> Tensor:
-    """One step of DPM-Solver++(2M): extrapolate x0 from this prediction and the one before.
-
-    Args:
-        x, x0: now, (B, …).
-        now, then: (signal, noise) at the two times.
-        before: the x0 and the (signal, noise) of the step before; None makes the step a DDIM step.
-
-    Source: arXiv 2211.01095, algorithm 2.
-    """
-    (signal, noise), (signal_then, noise_then) = now, then
-    h = (signal_then / noise_then).log() - (signal / noise).log()
-    if before is not None:
-        x0_before, (signal_before, noise_before) = before
-        r = ((signal / noise).log() - (signal_before / noise_before).log()) / h
-        x0 = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before  # (4.12)
-    return noise_then / noise * x - signal_then * torch.expm1(-h) * x0  # (4.11)
+    if min_snr is None:
+        return torch.ones_like(signal)
+    p, q = target_coefficients(predict, signal, noise)
+    error_of_x0 = (noise / (signal * q - noise * p)).square()  # per error of the target, by (4.8)
+    return (signal / noise).square().clamp(max=min_snr) * error_of_x0  # (4.10)
 
 
 # ---------------------------------------------------------------- the process
@@ -151,10 +109,10 @@ class GaussianDiffusion:
 
     Args:
         schedule: how much noise there is at time t.
-        predict: the target of the denoiser, as in `to_target`.
-        min_snr: weigh times by min(SNR, min_snr) in units of the error of x0; None weighs all targets alike.
+        predict: the target of the denoiser, as in `target_coefficients`.
+        min_snr: weigh times by min(SNR, min_snr) in units of the error of x0; None weighs all times alike.
 
-    Source: arXiv 2006.11239; min-SNR weights arXiv 2303.09556, section 3.4.
+    Source: arXiv 2006.11239.
 
     >>> from vqdit_lite.schedule import cosine, time_grid
     >>> diffusion = GaussianDiffusion(cosine())
@@ -166,25 +124,14 @@ class GaussianDiffusion:
     """
 
     def __init__(self, schedule: Schedule, predict: str = "v", min_snr: float | None = None):
-        _mix(predict, torch.ones(()), torch.ones(()))
-        if min_snr is not None and not min_snr > 0:
-            raise ValueError(f"min_snr must be above 0; it is {min_snr}.")
+        _check_process(predict, min_snr)
         self.schedule, self.predict, self.min_snr = schedule, predict, min_snr
 
     def corrupt(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """x_t, like x0 (B, …), at times t (B,), from noise eps like x0."""
-        if x0.shape != eps.shape or t.shape != x0.shape[:1]:
-            raise ValueError(
-                f"x0 and eps must have one shape (batch, …), and t one time for each row; "
-                f"they are {tuple(x0.shape)}, {tuple(eps.shape)} and {tuple(t.shape)}."
-            )
-        signal, noise = self._levels(t, x0)
+        _check_corrupt(x0, t, eps)
+        signal, noise = self.schedule.level(t, x0)
         return signal * x0 + noise * eps  # (3.4)
-
-    def _levels(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Signal and noise at times t (B,), shaped (B, 1, …) to multiply x (B, …)."""
-        t = t.to(x.device).reshape(-1, *[1] * (x.ndim - 1))
-        return self.schedule.signal(t), self.schedule.noise(t)
 
     def loss(self, denoiser: Denoiser, x0: Tensor, generator: torch.Generator, **given: Any) -> dict[str, Tensor]:
         """The mean squared error of the target for clean data x0 (B, …), as {"loss": …}.
@@ -195,26 +142,20 @@ class GaussianDiffusion:
         eps = torch.randn(x0.shape, generator=generator).to(x0)
         output = denoiser(self.corrupt(x0, t, eps), t, **given)
         _check_output(output, x0)
-        target = to_target(self.predict, x0, eps, *self._levels(t, x0))
-        error = (output - target).square().flatten(1).mean(1)  # (B,), (4.13)
-        return {"loss": (self.weight(t) * error).mean()}
+        target = to_target(self.predict, x0, eps, *self.schedule.level(t, x0))
+        error = (output - target).square().flatten(1).mean(1)  # (B,)
+        return {"loss": (self.weight(t) * error).mean()}  # (4.9)
 
     def weight(self, t: Tensor) -> Tensor:
-        """What the error at times t (B,) counts."""
-        if self.min_snr is None:
-            return torch.ones_like(t)
-        signal, noise = self.schedule.signal(t), self.schedule.noise(t)
-        p, q = _mix(self.predict, signal, noise)
-        error_of_x0 = (noise / (signal * q - noise * p)).square()  # per error of the target, by (4.8)
-        return self.schedule.snr(t).clamp(max=self.min_snr) * error_of_x0  # (4.14)
+        """The loss weight at times t (B,)."""
+        return loss_weight(self.predict, *self.schedule.level(t), self.min_snr)
 
     def read(self, denoiser: Denoiser, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What a denoiser says about x (B, …) at one time t (a scalar): x0 and eps."""
         output = denoiser(x, t.to(x).expand(len(x)))
         _check_output(output, x)
-        if not output.isfinite().all():
-            raise FloatingPointError(f"The denoiser returned NaN or an infinity at t = {t:.4g}.")
-        return from_target(self.predict, output, x, self.schedule.signal(t), self.schedule.noise(t))
+        _check_finite(output, t)
+        return from_target(self.predict, output, x, *self.schedule.level(t))
 
     @torch.no_grad()
     def sample(
@@ -240,48 +181,16 @@ class GaussianDiffusion:
             FloatingPointError: the denoiser returned NaN or an infinity.
         """
         _check_sampling(times, method, eta, generator)
-        times, eta, x, before = times.double().cpu(), 1.0 if method == "ancestral" else eta, noise, None
-        yield x
-        for t, t_then in pairwise(times):
-            now = self.schedule.signal(t), self.schedule.noise(t)
-            then = self.schedule.signal(t_then), self.schedule.noise(t_then)
-            x0, eps = self.read(denoiser, x, t)
-            at_an_end = now[0] == 0 or then[1] == 0  # log SNR is infinite there, and a DDIM step is exact
-            if method == "heun" and not at_an_end:
-                x = heun_step(x, eps, now, then, lambda there, t=t_then: self.read(denoiser, there, t)[1])
-            elif method == "dpm_solver" and not at_an_end:
-                x = dpm_solver_step(x, x0, now, then, before)
-                before = x0, now
-            else:
-                fresh = torch.randn(x.shape, generator=generator).to(x) if eta else torch.zeros_like(x)
-                x = ddim_step(x0, eps, now, then, eta, fresh)
-            yield x
-
-
-def _check_output(output: Tensor, x: Tensor) -> None:
-    if output.shape != x.shape:
-        raise ValueError(f"The denoiser must return what it is given, {tuple(x.shape)}; {tuple(output.shape)} came.")
-
-
-def _check_sampling(times: Tensor, method: str, eta: float, generator: torch.Generator | None) -> None:
-    if not isinstance(times, Tensor) or times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
-        raise ValueError(f"times must be one row of at least two falling times; {times} came.")
-    if method not in ("ancestral", "ddim", "heun", "dpm_solver"):
-        raise ValueError(f'method must be "ancestral", "ddim", "heun" or "dpm_solver"; it is {method!r}.')
-    if not 0 <= eta <= 1 or (eta and method != "ddim"):
-        raise ValueError(f'eta lies between 0 and 1 and belongs to "ddim"; it is {eta} with {method!r}.')
-    if (eta or method == "ancestral") and generator is None:
-        raise ValueError("Fresh noise needs a generator: give a CPU generator with a seed of your choice.")
+        yield from _sampler(method, eta, generator)(self, denoiser, noise, times.double().cpu())
 
 
 class IdealDenoiser:
-    """The best denoiser there is for a finite set of points: the mean of the target over all that could be meant.
+    """The best denoiser there is for a finite set of points: the target of the posterior mean over the data.
 
     Args:
         diffusion: whose target to return.
         points: the data set, (M, …).
-        spread: standard deviation of a Gaussian around each point: 0 for the points themselves, more for a
-            mixture of Gaussians.
+        std: standard deviation of a Gaussian around each point; 0 for the points themselves.
 
     >>> from vqdit_lite.schedule import linear
     >>> ideal = IdealDenoiser(GaussianDiffusion(linear(), predict="x0"), torch.tensor([[-1.0], [1.0]]))
@@ -289,20 +198,157 @@ class IdealDenoiser:
     tensor([[0.]])
     """
 
-    def __init__(self, diffusion: GaussianDiffusion, points: Tensor, spread: float = 0.0):
-        if len(points) == 0 or spread < 0:
-            raise ValueError(f"It takes points and a spread of at least 0; {len(points)} points and {spread} came.")
-        self.diffusion, self.points, self.spread = diffusion, points.flatten(1).double(), spread
+    def __init__(self, diffusion: GaussianDiffusion, points: Tensor, std: float = 0.0):
+        _check_mixture(points, std)
+        self.diffusion, self.points, self.std = diffusion, points.flatten(1).double(), std
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         flat, points = x.flatten(1).double(), self.points.to(x.device)  # (B, D), (M, D)
-        signal, noise = self.diffusion._levels(t.double(), flat)  # (B, 1)
-        var = (signal * self.spread) ** 2 + noise**2  # of x_t around each point
-        closeness = (signal * (flat @ points.T) - (signal**2 * points.square().sum(1)) / 2) / var  # (B, M)
-        mean = closeness.softmax(1) @ points  # (B, D), (4.5)
-        x0 = mean + signal * self.spread**2 / var * (flat - signal * mean)
+        signal, noise = self.diffusion.schedule.level(t.double(), flat)  # (B, 1)
+        var = (signal * self.std) ** 2 + noise**2  # of x_t around each point
+        log_weights = (signal * (flat @ points.T) - (signal**2 * points.square().sum(1)) / 2) / var  # (B, M)
+        mean = log_weights.softmax(1) @ points  # (B, D), (4.5)
+        x0 = mean + signal * self.std**2 / var * (flat - signal * mean)
         eps = (flat - signal * x0) / noise
         return to_target(self.diffusion.predict, x0, eps, signal, noise).to(x).reshape(x.shape)
+
+
+# ---------------------------------------------------------------- steps, and samplers that yield x at each time
+
+
+def ddim_step(
+    x0: Tensor, eps: Tensor, level: Level, next_level: Level, eta: float = 0.0, z: Tensor | float = 0.0
+) -> Tensor:
+    """One step of DDIM: mix x0 and eps anew for the earlier time, with a part of the noise replaced by fresh noise.
+
+    Args:
+        x0, eps: what the denoiser says about x at the level, (B, …).
+        level, next_level: (signal, noise) at the time of x, and at the earlier time.
+        eta: 0 keeps the noise (deterministic), 1 is the ancestral step of DDPM.
+        z: fresh noise, standard normal, like x0.
+
+    Source: arXiv 2010.02502, eq. 12 and 16.
+
+    >>> level, next_level = torch.tensor([0.6, 0.8]), torch.tensor([1.0, 0.0])
+    >>> ddim_step(torch.tensor(5.0), torch.tensor(1.0), level, next_level)
+    tensor(5.)
+    """
+    (signal, noise), (next_signal, next_noise) = level, next_level
+    step_var = noise**2 - (signal / next_signal * next_noise) ** 2  # what noising adds on the way back up, (4.2)
+    var = (eta * next_noise / noise) ** 2 * step_var  # (4.3)
+    return next_signal * x0 + (next_noise**2 - var).clamp(min=0).sqrt() * eps + var.clamp(min=0).sqrt() * z  # (5.1)
+
+
+def ddim(
+    diffusion: GaussianDiffusion,
+    denoiser: Denoiser,
+    x: Tensor,
+    times: Tensor,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """Walk by steps of DDIM.
+
+    Args:
+        diffusion, denoiser: what reads x0 and eps off x, and the level at each time.
+        x: where to start, (B, …).
+        times: falling, (steps + 1,).
+        eta, generator: how much of the noise is fresh, from 0 to 1, and a CPU generator that draws it.
+
+    >>> diffusion, times = GaussianDiffusion(Schedule(lambda t: 1 - t), "x0"), torch.linspace(1, 0, 5)
+    >>> [round(x.item(), 4) for x in ddim(diffusion, lambda x, t: 0 * x, torch.ones(1, 1), times)]
+    [1.0, 0.866, 0.7071, 0.5, 0.0]
+    """
+    yield x
+    for t, next_t in pairwise(times):
+        x0, eps = diffusion.read(denoiser, x, t)
+        z = torch.randn(x.shape, generator=generator).to(x) if eta else 0.0
+        x = ddim_step(x0, eps, diffusion.schedule.level(t), diffusion.schedule.level(next_t), eta, z)
+        yield x
+
+
+def heun_step(x: Tensor, eps: Tensor, eps_trial: Tensor, level: Level, next_level: Level) -> Tensor:
+    """One step of Heun's method: a DDIM step with the mean of two answers, one from each end.
+
+    Args:
+        x, eps: at the level, (B, …).
+        eps_trial: what the denoiser says where the DDIM step leads, like eps.
+        level, next_level: (signal, noise) at the time of x, and at the earlier time.
+
+    Source: arXiv 2206.00364, algorithm 1.
+
+    >>> level, next_level = torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])
+    >>> heun_step(torch.tensor(3.8), torch.tensor(0.9), torch.tensor(1.1), level, next_level)
+    tensor(4.6000)
+    """
+    (signal, noise), (next_signal, next_noise) = level, next_level
+    ratio = next_signal / signal
+    return ratio * x + (next_noise - ratio * noise) * (eps + eps_trial) / 2  # (5.2)
+
+
+def heun(diffusion: GaussianDiffusion, denoiser: Denoiser, x: Tensor, times: Tensor) -> Iterator[Tensor]:
+    """Walk by steps of Heun's method, with two calls of the denoiser each. Arguments are those of `ddim`.
+
+    >>> diffusion, times = GaussianDiffusion(Schedule(lambda t: 1 - t), "x0"), torch.linspace(1, 0, 5)
+    >>> [round(x.item(), 4) for x in heun(diffusion, lambda x, t: 0 * x, torch.ones(1, 1), times)]
+    [1.0, 0.866, 0.7071, 0.5, 0.0]
+    """
+    yield x
+    for t, next_t in pairwise(times):
+        level, next_level = diffusion.schedule.level(t), diffusion.schedule.level(next_t)
+        x0, eps = diffusion.read(denoiser, x, t)
+        trial = ddim_step(x0, eps, level, next_level)
+        if level[0] == 0 or next_level[1] == 0:  # log SNR is infinite there, and a DDIM step is exact
+            x = trial
+        else:
+            _, eps_trial = diffusion.read(denoiser, trial, next_t)
+            x = heun_step(x, eps, eps_trial, level, next_level)
+        yield x
+
+
+def dpm_solver_step(
+    x: Tensor, x0: Tensor, level: Level, next_level: Level, before: tuple[Tensor, Level] | None
+) -> Tensor:
+    """One step of DPM-Solver++(2M): extrapolate x0 from this prediction and the one before.
+
+    Args:
+        x, x0: at the level, (B, …).
+        level, next_level: (signal, noise) at the time of x, and at the earlier time.
+        before: the x0 and the level of the step before; None makes the step a DDIM step.
+
+    Source: arXiv 2211.01095, algorithm 2.
+
+    >>> level, next_level = torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])
+    >>> dpm_solver_step(torch.tensor(3.8), torch.tensor(5.0), level, next_level, before=None)
+    tensor(4.6000)
+    """
+    (signal, noise), (next_signal, next_noise) = level, next_level
+    h = (next_signal / next_noise).log() - (signal / noise).log()
+    if before is not None:
+        x0_before, (signal_before, noise_before) = before
+        r = ((signal / noise).log() - (signal_before / noise_before).log()) / h
+        x0 = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before  # (5.4)
+    return next_noise / noise * x - next_signal * torch.expm1(-h) * x0  # (5.3)
+
+
+def dpm_solver(diffusion: GaussianDiffusion, denoiser: Denoiser, x: Tensor, times: Tensor) -> Iterator[Tensor]:
+    """Walk by steps of DPM-Solver++(2M). Arguments are those of `ddim`.
+
+    >>> diffusion, times = GaussianDiffusion(Schedule(lambda t: 1 - t), "x0"), torch.linspace(1, 0, 5)
+    >>> [round(x.item(), 4) for x in dpm_solver(diffusion, lambda x, t: 0 * x, torch.ones(1, 1), times)]
+    [1.0, 0.866, 0.7071, 0.5, 0.0]
+    """
+    before = None
+    yield x
+    for t, next_t in pairwise(times):
+        level, next_level = diffusion.schedule.level(t), diffusion.schedule.level(next_t)
+        x0, eps = diffusion.read(denoiser, x, t)
+        if level[0] == 0 or next_level[1] == 0:  # log SNR is infinite there, and a DDIM step is exact
+            x = ddim_step(x0, eps, level, next_level)
+        else:
+            x = dpm_solver_step(x, x0, level, next_level, before)
+            before = x0, level
+        yield x
 
 
 def guided(
@@ -326,14 +372,79 @@ def guided(
     >>> denoiser(torch.ones(1), torch.ones(1))
     tensor([4.])
     """
-    if not math.isfinite(scale) or not 0 <= interval[0] <= interval[1] <= 1:
-        raise ValueError(f"scale must be a number and interval two times in [0, 1]; they are {scale} and {interval}.")
+    _check_guidance(scale, interval)
 
     def denoiser(x: Tensor, t: Tensor) -> Tensor:
         output = conditional(x, t)
         if scale == 1 or not interval[0] <= t[0] <= interval[1]:
             return output
         free, strength = unconditional(x, t), 1 + (scale - 1) * (1 - t[0]) if ramp else scale
-        return free + strength * (output - free)  # (4.16)
+        return free + strength * (output - free)  # (5.6)
 
     return denoiser
+
+
+# ---------------------------------------------------------------- a sampler by its name, and guards
+
+
+def _sampler(method: str, eta: float, generator: torch.Generator | None) -> Callable[..., Iterator[Tensor]]:
+    with_fresh_noise = partial(ddim, eta=1.0 if method == "ancestral" else eta, generator=generator)
+    return {"heun": heun, "dpm_solver": dpm_solver}.get(method, with_fresh_noise)
+
+
+def _check_predict(predict: str) -> None:
+    if predict not in ("eps", "x0", "v", "flow"):
+        raise ValueError(f"predict must be one of eps, x0, v, flow; it is {predict!r}.")
+
+
+def _check_determinant(determinant: Tensor, predict: str) -> None:
+    if (determinant == 0).any():
+        raise ValueError(
+            f'Where there is only noise, "eps" does not tell x0, and where there is none, "x0" does not tell eps: '
+            f"with predict={predict!r}, sample between times that leave both, or predict v or flow."
+        )
+
+
+def _check_process(predict: str, min_snr: float | None) -> None:
+    _check_predict(predict)
+    if min_snr is not None and not min_snr > 0:
+        raise ValueError(f"min_snr must be above 0; it is {min_snr}.")
+
+
+def _check_corrupt(x0: Tensor, t: Tensor, eps: Tensor) -> None:
+    if x0.shape != eps.shape or t.shape != x0.shape[:1]:
+        raise ValueError(
+            f"x0 and eps must have one shape (batch, …), and t one time for each row; "
+            f"they are {tuple(x0.shape)}, {tuple(eps.shape)} and {tuple(t.shape)}."
+        )
+
+
+def _check_output(output: Tensor, x: Tensor) -> None:
+    if output.shape != x.shape:
+        raise ValueError(f"The denoiser must return what it is given, {tuple(x.shape)}; got {tuple(output.shape)}.")
+
+
+def _check_finite(output: Tensor, t: Tensor) -> None:
+    if not output.isfinite().all():
+        raise FloatingPointError(f"The denoiser returned NaN or an infinity at t = {t:.4g}.")
+
+
+def _check_sampling(times: Tensor, method: str, eta: float, generator: torch.Generator | None) -> None:
+    if not isinstance(times, Tensor) or times.ndim != 1 or len(times) < 2 or not (times.diff() < 0).all():
+        raise ValueError(f"times must be one row of at least two falling times; got {times}.")
+    if method not in ("ancestral", "ddim", "heun", "dpm_solver"):
+        raise ValueError(f'method must be "ancestral", "ddim", "heun" or "dpm_solver"; it is {method!r}.')
+    if not 0 <= eta <= 1 or (eta and method != "ddim"):
+        raise ValueError(f'eta lies between 0 and 1 and belongs to "ddim"; it is {eta} with {method!r}.')
+    if (eta or method == "ancestral") and generator is None:
+        raise ValueError("Fresh noise needs a generator: give a CPU generator with a seed of your choice.")
+
+
+def _check_mixture(points: Tensor, std: float) -> None:
+    if len(points) == 0 or std < 0:
+        raise ValueError(f"It takes points and a std of at least 0; got {len(points)} points and {std}.")
+
+
+def _check_guidance(scale: float, interval: tuple[float, float]) -> None:
+    if not math.isfinite(scale) or not 0 <= interval[0] <= interval[1] <= 1:
+        raise ValueError(f"scale must be a number and interval two times in [0, 1]; they are {scale} and {interval}.")

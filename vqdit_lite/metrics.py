@@ -55,8 +55,7 @@ def psnr(x: Tensor, y: Tensor) -> float:
     >>> round(psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.1)), 3)
     20.0
     """
-    if x.shape != y.shape:
-        raise ValueError(f"psnr compares pictures of one shape; x is {tuple(x.shape)}, y {tuple(y.shape)}.")
+    _check_same_shape(x, y)
     return (-10 * (x - y).square().mean().log10()).item()
 
 
@@ -74,12 +73,11 @@ def sliced_wasserstein(x: Tensor, y: Tensor, generator: torch.Generator, project
     >>> round(sliced_wasserstein(x, x + 3, torch.Generator()), 4)
     3.0
     """
-    if x.shape != y.shape or x.ndim != 2:
-        raise ValueError(f"It compares as many points (N, D) of each; {tuple(x.shape)} and {tuple(y.shape)} came.")
+    _check_points(x, y)
     lines = torch.randn(x.shape[1], projections, generator=generator)
     lines = (lines / lines.norm(dim=0)).to(x)  # (D, projections), each of length 1
     gaps = (x @ lines).sort(dim=0).values - (y @ lines).sort(dim=0).values  # (N, projections)
-    return gaps.square().mean().sqrt().item()  # (4.15)
+    return gaps.square().mean().sqrt().item()  # (5.5)
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
@@ -96,8 +94,7 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     >>> round(frechet_distance(x, x + 2), 3)
     12.0
     """
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
-        raise ValueError(f"It compares features (N, D) and (M, D); {tuple(x.shape)} and {tuple(y.shape)} came.")
+    _check_features(x, y)
     x, y = x.double().cpu(), y.double().cpu()
     cov_x, cov_y = x.T.cov().reshape(len(x.T), -1), y.T.cov().reshape(len(y.T), -1)  # (D, D)
     shared = torch.linalg.eigvals(cov_x @ cov_y).real.clamp(min=0).sqrt().sum()  # the trace of the root
@@ -111,8 +108,7 @@ def bits_per_token(nats: Tensor, tokens: float) -> float:
     >>> round(bits_per_token(torch.tensor([8.0, 8.0]).log(), tokens=3), 6)
     1.0
     """
-    if not tokens > 0:
-        raise ValueError(f"tokens must be above 0; it is {tokens}.")
+    _check_tokens(tokens)
     return nats.double().mean().item() / (tokens * math.log(2))  # (8.8)
 
 
@@ -126,8 +122,7 @@ def recall_at(k: int, scores: Tensor) -> float:
     >>> recall_at(1, torch.tensor([[0.9, 0.1], [0.8, 0.2]])), recall_at(2, torch.eye(2))
     (0.5, 1.0)
     """
-    if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 1 <= k <= len(scores):
-        raise ValueError(f"It takes scores (Q, Q) and k from 1 to Q; {tuple(scores.shape)} and {k} came.")
+    _check_scores(k, scores)
     better = (~(scores < scores.diagonal()[:, None])).sum(1) - 1  # (Q,) others that are not worse
     return (better < k).float().mean().item()  # (9.5)
 
@@ -151,8 +146,51 @@ def edit_distance(said: Sequence[str], heard: Sequence[str]) -> int:
 def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
     """Words to insert, leave out or replace, for each word that was said. It exceeds 1 if many are made up.
 
+    Args:
+        said, heard: as many sentences each, in the same order.
+
     >>> word_error_rate(["small red circle", "two"], ["small circle", "two"])
     0.25
     """
+    _check_sentences(said, heard)
     pairs = [(one.split(), other.split()) for one, other in zip(said, heard, strict=True)]
     return sum(edit_distance(*pair) for pair in pairs) / sum(len(words) for words, _ in pairs)
+
+
+def _check_same_shape(x: Tensor, y: Tensor) -> None:
+    if x.shape != y.shape:
+        raise ValueError(f"psnr compares pictures of the same shape; x is {tuple(x.shape)}, y {tuple(y.shape)}.")
+
+
+def _check_points(x: Tensor, y: Tensor) -> None:
+    if x.shape != y.shape or x.ndim != 2:
+        raise ValueError(
+            "sliced_wasserstein needs two sets of equally many points (N, D); "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+
+
+def _check_features(x: Tensor, y: Tensor) -> None:
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise ValueError(
+            "frechet_distance compares features (N, D) and (M, D), at least two rows of each; "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}."
+        )
+
+
+def _check_tokens(tokens: float) -> None:
+    if not tokens > 0:
+        raise ValueError(f"tokens must be above 0; it is {tokens}.")
+
+
+def _check_scores(k: int, scores: Tensor) -> None:
+    if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 1 <= k <= len(scores):
+        raise ValueError(f"recall_at takes scores (Q, Q) and k from 1 to Q; got {tuple(scores.shape)} and {k}.")
+
+
+def _check_sentences(said: Sequence[str], heard: Sequence[str]) -> None:
+    if len(said) != len(heard) or not any(sentence.split() for sentence in said):
+        raise ValueError(
+            "word_error_rate needs as many sentences heard as said, and at least one word in those said; "
+            f"got {len(said)} said and {len(heard)} heard."
+        )

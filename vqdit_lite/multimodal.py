@@ -1,8 +1,12 @@
-"""Several modalities in one sequence of tokens: words, pictures and more, each with a vocabulary of its own."""
+"""Several modalities in one sequence of tokens: words, pictures and more, each with a vocabulary of its own.
 
-import copy
+A `Layout` says which token and which id belongs to what. All else here takes a layout first: what a model of it needs,
+its loss, and the ways to ask it.
+"""
+
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,12 +24,15 @@ __all__ = [
     "TokenEmbedding",
     "answer",
     "balance_segments",
-    "diffusion_of",
     "fill_in",
     "joint_loss",
+    "pairwise_log_likelihoods",
     "restrict_to_tokens",
     "retry_until_consistent",
-    "task_loss",
+    "segment_denoiser",
+    "segment_positions",
+    "segment_times",
+    "sub_layout",
     "task_times",
 ]
 
@@ -42,6 +49,15 @@ class Segment(NamedTuple):
 class Layout:
     """How segments share one sequence of N tokens and one vocabulary of V ids; the mask has the id V.
 
+    Attributes:
+        segments: by their names, in order.
+        first_ids: the first id of each segment.
+        modality: which segment each token belongs to, (N,).
+        vocabulary, mask_id, length: V, V and N.
+
+    Raises:
+        ValueError: names come twice, or a segment has no ids or no tokens; the message says which.
+
     >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
     >>> layout.length, layout.vocabulary, layout.mask_id
     (43, 76, 76)
@@ -51,126 +67,63 @@ class Layout:
     """
 
     def __init__(self, *segments: Segment):
-        names = [segment.name for segment in segments]
-        if not segments or len(set(names)) < len(names):
-            raise ValueError(f"A layout needs segments of different names; they are {names}.")
-        for segment in segments:
-            sides = segment.shape if isinstance(segment.shape, tuple) else ()
-            if segment.vocabulary < 1 or len(sides) not in (1, 2) or min(sides) < 1:
-                raise ValueError(f"A segment has at least one id, and one or two sides of at least 1; {segment} came.")
+        _check_segments(segments)
         self.segments = {segment.name: segment for segment in segments}
-        self._first, self.vocabulary = {}, 0  # a segment's first id, how many ids there are
-        vocabularies: dict[str, Segment] = {}
+        self.first_ids: dict[str, int] = {}
+        self.vocabulary, firsts = 0, {}  # how many ids there are; the first id of each vocabulary
         for segment in segments:
-            known = vocabularies.setdefault(segment.shared_vocabulary or segment.name, segment)
-            if known.vocabulary != segment.vocabulary:
-                raise ValueError(f"{known.name} and {segment.name} share a vocabulary, but not its size.")
-            self._first[segment.name] = self._first.get(known.name, self.vocabulary)
-            self.vocabulary += segment.vocabulary if known is segment else 0
+            shared = segment.shared_vocabulary or segment.name
+            if shared not in firsts:
+                firsts[shared] = self.vocabulary
+                self.vocabulary += segment.vocabulary
+            self.first_ids[segment.name] = firsts[shared]
         self.mask_id = self.vocabulary
         lengths = torch.tensor([math.prod(segment.shape) for segment in segments])
-        self.length = lengths.sum().item()
         self.modality = torch.arange(len(segments)).repeat_interleave(lengths)  # (N,) which segment a token is of
-        ids = torch.arange(self.vocabulary)
-        ranges = ((self._first[segment.name], segment.vocabulary) for segment in segments)
-        self._owned = torch.stack([(ids >= first) & (ids < first + size) for first, size in ranges])  # (segments, V)
+        self.length = len(self.modality)
 
     def tokens(self, *names: str) -> Tensor:
         """Which tokens belong to the named segments, (N,) true or false."""
-        numbers = torch.tensor([list(self.segments).index(self._known(name)) for name in names])
-        return torch.isin(self.modality, numbers)
-
-    def only(self, *names: str) -> "Layout":
-        """The layout of the named segments alone: shorter sequences of the same ids, in the same order."""
-        kept = self.tokens(*names)  # (N,)
-        part = copy.copy(self)
-        part.segments = {name: segment for name, segment in self.segments.items() if name in names}
-        _, part.modality = self.modality[kept].unique(return_inverse=True)  # (tokens kept,) counted anew
-        part.length = len(part.modality)
-        part._owned = self._owned[self.modality[kept].unique()]
-        return part
-
-    def _known(self, name: str) -> str:
-        if name not in self.segments:
-            raise ValueError(f"There is no segment {name!r}; there are: {', '.join(self.segments)}.")
-        return name
+        _check_names(self, names)
+        numbers = [number for number, name in enumerate(self.segments) if name in names]
+        return torch.isin(self.modality, torch.tensor(numbers))
 
     def pack(self, **ids: Tensor) -> Tensor:
         """Ids of segments, (B, tokens) or (B, rows, columns), as one sequence (B, N); segments not given are hidden."""
-        if not ids:
-            raise ValueError(f"Give the ids of at least one segment: {', '.join(self.segments)}.")
-        shapes = {name: tuple(part.shape) for name, part in ids.items()}
-        if any(len(shape) < 2 or shape[0] != next(iter(shapes.values()))[0] for shape in shapes.values()):
-            raise ValueError(f"Give each segment as (batch, …) with as many rows as the others; {shapes} came.")
+        _check_parts(self, ids)
         first = next(iter(ids.values()))
         x = torch.full((len(first), self.length), self.mask_id, device=first.device)
         for name, part in ids.items():
-            segment = self.segments[self._known(name)]
-            whole = not (part.is_floating_point() or part.dtype == torch.bool)
-            if not whole or part.shape[1:] not in (segment.shape, (math.prod(segment.shape),)):
-                raise ValueError(
-                    f"{name} takes whole numbers of shape (batch, {', '.join(map(str, segment.shape))}); "
-                    f"{part.dtype} of shape {tuple(part.shape)} came."
-                )
-            part = part.long().flatten(1)  # (B, tokens)
-            if part.numel() and not 0 <= part.min() <= part.max() < segment.vocabulary:
-                raise ValueError(
-                    f"{name} takes ids in 0 … {segment.vocabulary - 1}; they span {part.min()} … {part.max()}."
-                )
-            x[:, self.tokens(name).to(x.device)] = part + self._first[name]
+            x[:, self.tokens(name).to(x.device)] = part.long().flatten(1) + self.first_ids[name]
         return x
 
     def unpack(self, x: Tensor) -> dict[str, Tensor]:
         """The ids of every segment of sequences x (B, N), each (B, tokens) or (B, rows, columns); -1 where hidden."""
-        if x.ndim != 2 or x.shape[1] != self.length or x.is_floating_point():
-            raise ValueError(
-                f"A sequence has {self.length} ids: (batch, {self.length}); {x.dtype} of {tuple(x.shape)} came."
-            )
+        _check_sequences(self, x)
         parts = {}
         for name, segment in self.segments.items():
-            part = x[:, self.tokens(name).to(x.device)]
-            ids = part - self._first[name]
-            if (((ids < 0) | (ids >= segment.vocabulary)) & (part != self.mask_id)).any():
-                raise ValueError(f"The part of {name} holds ids of another segment.")
-            parts[name] = ids.where(part != self.mask_id, -1).unflatten(1, segment.shape)
+            part = x[:, self.tokens(name).to(x.device)]  # (B, tokens)
+            ids = (part - self.first_ids[name]).where(part != self.mask_id, -1)
+            parts[name] = ids.unflatten(1, segment.shape)
         return parts
 
-    def positions(self, width: int) -> Tensor:
-        """Where each token stands within its segment, as waves (N, width)."""
-        rows = [
-            sincos(torch.arange(float(*part.shape)), width) if len(part.shape) == 1 else sincos_grid(*part.shape, width)
-            for part in self.segments.values()
-        ]
-        return torch.cat(rows)
 
-    def times(self, n: int, generator: torch.Generator) -> Tensor:
-        """Random times of each token, (n, N), for training: one segment of each row is to be learned, at a time that is
-        uniform on (0, 1). Each other one is clean (t = 0), hidden (t = 1) or at a time of its own, with chances of
-        a half, a quarter and a quarter.
+def sub_layout(layout: Layout, *names: str) -> Layout:
+    """The layout of the named segments alone: shorter sequences of the same ids, in the same order.
 
-        Source: independent times arXiv 2303.06555, section 3.2.
-        """
-        count = len(self.segments)
-        learned = torch.randint(count, (n, 1), generator=generator) == torch.arange(count)  # (n, segments)
-        kind = torch.rand(n, count, generator=generator)
-        other = torch.rand(n, count, generator=generator).where(kind < 0.25, (kind < 0.5).double())
-        t = stratified_times(n, generator)[:, None].where(learned, other.float())  # (n, segments)
-        return t[:, self.modality]
+    >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)), Segment("sound", 512, (52,)))
+    >>> part = sub_layout(layout, "text", "sound")
+    >>> part.length, part.vocabulary, part.first_ids
+    (59, 588, {'text': 0, 'sound': 76})
+    """
+    _check_names(layout, names)
+    part = Layout(*(segment for name, segment in layout.segments.items() if name in names))
+    part.first_ids = {name: layout.first_ids[name] for name in part.segments}
+    part.vocabulary, part.mask_id = layout.vocabulary, layout.mask_id
+    return part
 
-    def denoiser(self, model: nn.Module, hide: tuple[str, ...] = ()) -> Denoiser:
-        """A model of logits (B, N, V) as a denoiser that never leaves a token's own vocabulary.
 
-        The time the model is told is the share of its tokens that are hidden. Segments named in `hide` are kept
-        from it: with a condition among them, it serves as the unconditional side of guidance.
-        """
-        unseen, foreign = self.tokens(*hide), ~self._owned[self.modality]  # (N,), (N, V)
-
-        def denoiser(x: Tensor, t: Tensor) -> Tensor:
-            x = x.masked_fill(unseen.to(x.device), self.mask_id)
-            logits = model(x, (x == self.mask_id).float().mean(1))  # (B, N, V)
-            return logits.masked_fill(foreign.to(x.device), torch.finfo(logits.dtype).min)
-
-        return denoiser
+# ---------------------------------------------------------------- what a model of a layout needs
 
 
 class TokenEmbedding(nn.Module):
@@ -188,6 +141,8 @@ class TokenEmbedding(nn.Module):
     torch.Size([2, 43, 32])
     """
 
+    segment: Tensor
+
     def __init__(self, layout: Layout, width: int, **codebooks: Tensor):
         super().__init__()
         self.ids = nn.Embedding(layout.vocabulary + 1, width)
@@ -196,15 +151,10 @@ class TokenEmbedding(nn.Module):
             nn.init.normal_(table.weight, std=0.02)  # small beside the positions, as DiT's own tables start
         self.projections = nn.ModuleDict()
         for name, codes in codebooks.items():
-            segment = layout.segments[layout._known(name)]
-            if codes.ndim != 2 or len(codes) != segment.vocabulary:
-                raise ValueError(
-                    f"{name} has {segment.vocabulary} ids, so its codes are ({segment.vocabulary}, D); "
-                    f"{tuple(codes.shape)} came."
-                )
-            table = codes.new_zeros(layout.vocabulary + 1, codes.shape[1])
-            table[layout._first[name] : layout._first[name] + len(codes)] = codes.detach()
-            self.register_buffer(f"codes_of_{name}", table)  # (V + 1, D), zero for other ids
+            _check_codes(layout, name, codes)
+            first, all_codes = layout.first_ids[name], codes.new_zeros(layout.vocabulary + 1, codes.shape[1])
+            all_codes[first : first + len(codes)] = codes.detach()
+            self.register_buffer(f"codes_of_{name}", all_codes)  # (V + 1, D), zero for other ids
             self.projections[name] = nn.Linear(codes.shape[1], width)
         self.register_buffer("segment", layout.modality, persistent=False)  # (N,)
 
@@ -215,26 +165,80 @@ class TokenEmbedding(nn.Module):
         return vectors
 
 
-# ---------------------------------------------------------------- training on segments
+def segment_positions(layout: Layout, width: int) -> Tensor:
+    """Where each token stands within its segment, as sinusoidal embeddings (N, width).
+
+    >>> segment_positions(Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6))), width=32).shape
+    torch.Size([43, 32])
+    """
+    shapes = (segment.shape for segment in layout.segments.values())
+    rows = [
+        sincos_grid(*shape, width) if len(shape) == 2 else sincos(torch.arange(float(shape[0])), width)
+        for shape in shapes
+    ]
+    return torch.cat(rows)
 
 
-def diffusion_of(layout: Layout) -> MaskedDiffusion:
-    """The masked diffusion with which models of a layout are trained and asked."""
-    return MaskedDiffusion(linear(), layout.mask_id, "bounded")
+def segment_denoiser(layout: Layout, model: Denoiser, hide: tuple[str, ...] = ()) -> Denoiser:
+    """A model of logits (B, N, V) as a denoiser that never leaves a token's own vocabulary.
+
+    The time the model is told is the share of its tokens that are hidden. Segments named in `hide` are kept from it:
+    with a condition among them, it serves as the unconditional side of guidance.
+
+    >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
+    >>> even = segment_denoiser(layout, lambda x, t: torch.zeros(*x.shape, 5))
+    >>> even(torch.tensor([[5, 5]]), torch.ones(1)).softmax(-1)[0]
+    tensor([[0.5000, 0.5000, 0.0000, 0.0000, 0.0000],
+            [0.0000, 0.0000, 0.3333, 0.3333, 0.3333]])
+    """
+    ids, unseen = torch.arange(layout.vocabulary), layout.tokens(*hide)  # (V,), (N,)
+    ranges = [(layout.first_ids[name], segment.vocabulary) for name, segment in layout.segments.items()]
+    own = torch.stack([(ids >= first) & (ids < first + count) for first, count in ranges])  # (segments, V)
+    foreign = ~own[layout.modality]  # (N, V)
+
+    def denoiser(x: Tensor, t: Tensor) -> Tensor:
+        x = x.masked_fill(unseen.to(x.device), layout.mask_id)
+        logits = model(x, (x == layout.mask_id).float().mean(1))  # (B, N, V)
+        return logits.masked_fill(foreign.to(x.device), torch.finfo(logits.dtype).min)  # (9.2)
+
+    return denoiser
 
 
-def joint_loss(
-    layout: Layout, model: nn.Module, x0: Tensor, generator: torch.Generator, token_weight: Tensor | float = 1.0
-) -> dict[str, Tensor]:
-    """The loss of sequences x0 (B, N) of a layout, each segment at a time of its own, as {"loss": …}."""
-    t = layout.times(len(x0), generator)
-    return diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t, token_weight=token_weight)
+def restrict_to_tokens(model: DiT, tokens: Tensor) -> Denoiser:
+    """A model of a layout, as a model of the tokens (N,) that are true: the rest of the sequence is not there at all,
+    which costs less than to hide it. `sub_layout` tells what is left.
+
+    >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
+    >>> model = DiT(TokenEmbedding(layout, 32), 76, segment_positions(layout, 32), depth=1)
+    >>> x = torch.zeros(2, 7, dtype=torch.long)
+    >>> restrict_to_tokens(model, layout.tokens("text"))(x, torch.zeros(2)).shape
+    torch.Size([2, 7, 76])
+    """
+    tokens = tokens.to(model.positions.device)
+    kept = {name: model.get_buffer(name)[tokens] for name in ("positions", "embedding.segment")}
+    return lambda x, t: functional_call(model, kept, (x, t))
 
 
-def balance_segments(layout: Layout) -> Tensor:
-    """A weight of tokens, (N,), that lets a short segment count as much as a long one; on average 1."""
-    lengths = layout.modality.bincount()
-    return (layout.length / len(lengths) / lengths)[layout.modality]
+# ---------------------------------------------------------------- training
+
+
+def segment_times(layout: Layout, n: int, generator: torch.Generator) -> Tensor:
+    """Times of each token (n, N) for training: one segment of each row is to be learned, at a time that is uniform on
+    (0, 1). Each other one is clean (t = 0), hidden (t = 1) or at a time of its own, with chances of a half, a quarter
+    and a quarter.
+
+    Source: independent times arXiv 2303.06555, section 3.2.
+
+    >>> layout = Layout(Segment("text", 12, (1,)), Segment("picture", 64, (1, 1)))
+    >>> segment_times(layout, 3, torch.Generator().manual_seed(0)).shape
+    torch.Size([3, 2])
+    """
+    count = len(layout.segments)
+    learned = torch.randint(count, (n, 1), generator=generator) == torch.arange(count)  # (n, segments)
+    kind = torch.rand(n, count, generator=generator)
+    other = torch.rand(n, count, generator=generator).where(kind < 0.25, (kind < 0.5).double())
+    t = stratified_times(n, generator)[:, None].where(learned, other.float())  # (n, segments)
+    return t[:, layout.modality]
 
 
 Task = tuple[tuple[str, ...], tuple[str, ...]]  # the segments that are given, and those asked for
@@ -242,7 +246,12 @@ Task = tuple[tuple[str, ...], tuple[str, ...]]  # the segments that are given, a
 
 def task_times(layout: Layout, tasks: Sequence[Task], n: int, generator: torch.Generator) -> Tensor:
     """Times of each token (n, N) for training as in use: a task by chance; what it gives is clean, or in one row of ten
-    hidden; what is asked for is at one time of all; the rest is hidden."""
+    hidden; what is asked for is at one time of all; the rest is hidden.
+
+    >>> layout = Layout(Segment("text", 12, (1,)), Segment("picture", 64, (1, 1)))
+    >>> task_times(layout, [(("text",), ("picture",))], 3, torch.Generator().manual_seed(0))[:, 0]
+    tensor([0., 0., 0.])
+    """
     given, asked = (torch.stack([layout.tokens(*names) for names in side]) for side in zip(*tasks, strict=True))
     task = torch.randint(len(tasks), (n,), generator=generator)
     unknown = (torch.rand(n, 1, generator=generator) < 0.1).float()
@@ -250,12 +259,44 @@ def task_times(layout: Layout, tasks: Sequence[Task], n: int, generator: torch.G
     return torch.where(given[task], unknown, torch.where(asked[task], t, 1.0))  # (n, N)
 
 
-def task_loss(
-    layout: Layout, tasks: Sequence[Task], model: nn.Module, x0: Tensor, generator: torch.Generator
+def balance_segments(layout: Layout) -> Tensor:
+    """A weight of tokens, (N,), that lets a short segment count as much as a long one; on average 1.
+
+    >>> balance_segments(Layout(Segment("text", 12, (1,)), Segment("sound", 512, (3,))))
+    tensor([2.0000, 0.6667, 0.6667, 0.6667])
+    """
+    lengths = layout.modality.bincount()
+    return (layout.length / len(lengths) / lengths)[layout.modality]
+
+
+def joint_loss(
+    layout: Layout,
+    model: Denoiser,
+    x0: Tensor,
+    generator: torch.Generator,
+    t: Tensor | None = None,
+    token_weight: Tensor | float = 1.0,
+    weighting: str = "bounded",
 ) -> dict[str, Tensor]:
-    """The loss of sequences x0 (B, N) of a layout, at the times of tasks, as {"loss": …}."""
-    t = task_times(layout, tasks, len(x0), generator)
-    return diffusion_of(layout).loss(layout.denoiser(model), x0, generator, t=t)
+    """The loss of a model of logits on sequences x0 (B, N) of a layout, as {"loss": …}.
+
+    Args:
+        layout: says which id is what.
+        model: called as model(x, t), as in `segment_denoiser`.
+        x0: whole sequences.
+        generator: a CPU generator; it draws times and masks.
+        t: times of each token, (B, N); without them each segment is at a time of its own, by `segment_times`.
+        token_weight: what each token counts, (N,).
+        weighting: what each time counts, as in `MaskedDiffusion`.
+
+    >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
+    >>> x0, generator = torch.tensor([[0, 2]] * 50), torch.Generator().manual_seed(0)
+    >>> joint_loss(layout, lambda x, t: torch.zeros(*x.shape, 5), x0, generator)["loss"] > 0
+    tensor(True)
+    """
+    t = segment_times(layout, len(x0), generator) if t is None else t
+    diffusion = MaskedDiffusion(linear(), layout.mask_id, weighting)
+    return diffusion.loss(segment_denoiser(layout, model), x0, generator, t=t, token_weight=token_weight)  # (9.1)
 
 
 # ---------------------------------------------------------------- asking
@@ -263,59 +304,73 @@ def task_loss(
 
 def fill_in(
     layout: Layout,
-    model: nn.Module,
+    model: Denoiser,
     x: Tensor,
     frozen: Tensor | None,
     generator: torch.Generator,
     steps: int,
     scale: float = 1.0,
     condition: tuple[str, ...] = (),
-    unseen: tuple[str, ...] = (),
+    hide: tuple[str, ...] = (),
     temperature: float = 1.0,
     choice_temperature: float = 1.0,
 ) -> Tensor:
     """Sequences (B, N) of a layout, with all that is not frozen filled in by a joint model, surest tokens first.
 
-    Guidance of `scale` leads away from what the model would say without the segments named in `condition`. It never
-    sees the segments named in `unseen`.
+    Args:
+        layout: says which id is what.
+        model: called as model(x, t), as in `segment_denoiser`.
+        x: sequences (B, N), of which only what is frozen matters.
+        frozen: true for tokens that stay, (N,) or (B, N); None if none do.
+        generator: a CPU generator.
+        steps: small ones at the start, by the cosine grid.
+        scale: of guidance, away from what the model would say without the segments named in `condition`.
+        condition: segments.
+        hide: segments that the model never sees.
+        temperature, choice_temperature: as in `MaskedDiffusion.sample`.
+
+    >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
+    >>> x, even = layout.pack(text=torch.tensor([[1]])), lambda x, t: torch.zeros(*x.shape, 5)
+    >>> x = fill_in(layout, even, x, layout.tokens("text"), torch.Generator().manual_seed(0), steps=1)
+    >>> layout.unpack(x)["text"], layout.unpack(x)["picture"] >= 0
+    (tensor([[1]]), tensor([[[True]]]))
     """
-    denoiser = guided(layout.denoiser(model, unseen), layout.denoiser(model, (*unseen, *condition)), scale)
-    *_, x = diffusion_of(layout).sample(
-        denoiser,
-        x,
-        time_grid(steps, "cosine"),
-        "confidence",
-        generator=generator,
-        frozen=frozen,
-        temperature=temperature,
-        choice_temperature=choice_temperature,
-    )
+    without = segment_denoiser(layout, model, (*hide, *condition))
+    denoiser = guided(segment_denoiser(layout, model, hide), without, scale)  # (9.3)
+    diffusion, times = MaskedDiffusion(linear(), layout.mask_id), time_grid(steps, "cosine")
+    sample = partial(diffusion.sample, temperature=temperature, choice_temperature=choice_temperature)
+    *_, x = sample(denoiser, x, times, "confidence", generator=generator, frozen=frozen)
     return x
 
 
 def answer(
     layout: Layout,
-    model: nn.Module,
+    model: Denoiser,
     x: Tensor,
     given: tuple[str, ...],
     asked: tuple[str, ...],
     generator: torch.Generator,
-    scale: float = 2.0,
     steps: int = 16,
+    scale: float = 2.0,
     temperature: float = 1.0,
     choice_temperature: float = 1.0,
 ) -> Tensor:
     """Sequences (B, N) in which the segments `asked` are filled in from those `given`; all others are hidden.
 
     Guidance of `scale` leads away from what the model would say if nothing were given. Give x as a sequence in which
-    the given segments are known.
+    the given segments are known. What is asked for has at most one step a token.
+
+    >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)), Segment("sound", 2, (1,)))
+    >>> x, even = layout.pack(text=torch.tensor([[1]])), lambda x, t: torch.zeros(*x.shape, 7)
+    >>> x = answer(layout, even, x, ("text",), ("picture",), torch.Generator().manual_seed(0))
+    >>> {name: (ids >= 0).item() for name, ids in layout.unpack(x).items()}
+    {'text': True, 'picture': True, 'sound': False}
     """
     idle = tuple(name for name in layout.segments if name not in given + asked)
     sought, known = layout.tokens(*asked).to(x.device), layout.tokens(*given).to(x.device)
     x = x.masked_fill(layout.tokens(*idle).to(x.device), 0)  # never seen: a frozen token needs some id
-    steps = min(steps, sought.sum().item())
-    chance = {"temperature": temperature, "choice_temperature": choice_temperature}
-    filled = fill_in(layout, model, x, ~sought, generator, steps, scale, given, idle, **chance)
+    steps = min(steps, int(sought.sum()))
+    filled = fill_in(layout, model, x, ~sought, generator, steps, scale, given, idle, temperature, choice_temperature)
     return filled.where(sought | known, layout.mask_id)
 
 
@@ -323,7 +378,13 @@ def retry_until_consistent(
     x: Tensor, make: Callable[[Tensor], Tensor], describe: Callable[[Tensor], Tensor], words: Tensor, tries: int
 ) -> Tensor:
     """Sequences (B, N) that `make` makes from the words in x, the tokens (N,) that are true. Where a model's own words
-    for what it made, by `describe`, are not those that were asked for, it tries again."""
+    for what it made, by `describe`, are not those that were asked for, it tries again.
+
+    >>> count = iter(range(10))
+    >>> make = lambda x: torch.stack([x[:, 0], torch.full((len(x),), next(count))], 1)  # makes 0, then 1, then 2
+    >>> retry_until_consistent(torch.tensor([[2, 9]]), make, lambda x: x[:, [1, 1]], torch.tensor([True, False]), 5)
+    tensor([[2, 2]])
+    """
     made, left, words = x.clone(), torch.arange(len(x), device=x.device), words.to(x.device)
     for attempt in range(1, tries + 1):
         made[left] = make(x[left])
@@ -334,9 +395,88 @@ def retry_until_consistent(
     return made
 
 
-def restrict_to_tokens(model: DiT, tokens: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """A model of a layout, as a model of the tokens (N,) that are true: the rest of the sequence is not there at all,
-    which costs less than to hide it."""
-    tokens = tokens.to(model.positions.device)
-    kept = {"positions": model.positions[tokens], "embedding.segment": model.embedding.segment[tokens]}
-    return lambda x, t: functional_call(model, kept, (x, t))
+@torch.no_grad()
+def pairwise_log_likelihoods(
+    layout: Layout, model: Denoiser, x: Tensor, given: str, draws: int = 16, seed: int = 0
+) -> Tensor:
+    """log p(the other segments | the segment `given`) of every pairing of sequences x (B, N), by its bound: (B, B), in
+    nats.
+
+    Row i holds what is asked about in row i of x; column j the condition from row j. All share their masks, `draws` of
+    them.
+
+    >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
+    >>> x, even = torch.tensor([[0, 2], [1, 3]]), lambda x, t: torch.zeros(*x.shape, 5)
+    >>> pairwise_log_likelihoods(layout, even, x, "text").shape
+    torch.Size([2, 2])
+    """
+    diffusion, denoiser = MaskedDiffusion(linear(), layout.mask_id), segment_denoiser(layout, model)
+    frozen, columns = layout.tokens(given).to(x.device), []
+    for row in x:
+        masks = torch.Generator().manual_seed(seed)
+        paired = row.where(frozen, x)  # (B, N)
+        columns.append(-diffusion.nelbo(denoiser, paired, masks, draws, frozen=frozen))
+    return torch.stack(columns, 1)
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _check_segments(segments: Sequence[Segment]) -> None:
+    names = [segment.name for segment in segments]
+    if not segments or len(set(names)) < len(names):
+        raise ValueError(f"A layout needs segments of different names; they are {names}.")
+    sizes: dict[str, Segment] = {}  # of each vocabulary, a segment that has it
+    for segment in segments:
+        shape = segment.shape if isinstance(segment.shape, tuple) else ()
+        if segment.vocabulary < 1 or len(shape) not in (1, 2) or min(shape) < 1:
+            raise ValueError(f"A segment has at least one id, and one or two sizes of at least 1; got {segment}.")
+        known = sizes.setdefault(segment.shared_vocabulary or segment.name, segment)
+        if known.vocabulary != segment.vocabulary:
+            raise ValueError(f"{known.name} and {segment.name} share a vocabulary, but not its size.")
+
+
+def _check_names(layout: Layout, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in layout.segments:
+            raise ValueError(f"There is no segment {name!r}; there are: {', '.join(layout.segments)}.")
+
+
+def _check_parts(layout: Layout, ids: dict[str, Tensor]) -> None:
+    if not ids:
+        raise ValueError(f"Give the ids of at least one segment: {', '.join(layout.segments)}.")
+    shapes = {name: tuple(part.shape) for name, part in ids.items()}
+    if any(len(shape) < 2 or shape[0] != next(iter(shapes.values()))[0] for shape in shapes.values()):
+        raise ValueError(f"Give each segment as (batch, …) with as many rows as the others; got {shapes}.")
+    _check_names(layout, list(ids))
+    for name, part in ids.items():
+        segment = layout.segments[name]
+        whole = not (part.is_floating_point() or part.dtype == torch.bool)
+        if not whole or part.shape[1:] not in (segment.shape, (math.prod(segment.shape),)):
+            raise ValueError(
+                f"{name} takes whole numbers of shape (batch, {', '.join(map(str, segment.shape))}); "
+                f"got {part.dtype} of shape {tuple(part.shape)}."
+            )
+        if part.numel() and not 0 <= part.min().item() <= part.max().item() < segment.vocabulary:
+            raise ValueError(
+                f"{name} takes ids in 0 … {segment.vocabulary - 1}; they span {part.min()} … {part.max()}."
+            )
+
+
+def _check_sequences(layout: Layout, x: Tensor) -> None:
+    if x.ndim != 2 or x.shape[1] != layout.length or x.is_floating_point():
+        raise ValueError(
+            f"A sequence has {layout.length} ids: (batch, {layout.length}); got {x.dtype} of {tuple(x.shape)}."
+        )
+    for name, segment in layout.segments.items():
+        part, first = x[:, layout.tokens(name).to(x.device)], layout.first_ids[name]
+        own = (part >= first) & (part < first + segment.vocabulary)
+        if not (own | (part == layout.mask_id)).all():
+            raise ValueError(f"The part of {name} holds ids of another segment.")
+
+
+def _check_codes(layout: Layout, name: str, codes: Tensor) -> None:
+    _check_names(layout, [name])
+    count = layout.segments[name].vocabulary
+    if codes.ndim != 2 or len(codes) != count:
+        raise ValueError(f"{name} has {count} ids, so its codes are ({count}, D); got {tuple(codes.shape)}.")

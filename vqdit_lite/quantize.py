@@ -5,7 +5,7 @@ Numbers in brackets, such as (1.6), are those of the equations in the notebooks.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,16 @@ from vqdit_lite.metrics import perplexity
 
 __all__ = [
     "FiniteScalarQuantizer",
+    "LearnedCodebook",
     "Quantized",
     "ResidualQuantizer",
     "VectorQuantizer",
+    "ema_update",
     "kmeans",
     "nearest_code",
+    "revive",
     "rotation",
+    "smoothed_means",
     "straight_through",
 ]
 
@@ -50,11 +54,7 @@ def nearest_code(z: Tensor, codebook: Tensor, max_elements: int = 1 << 22) -> Te
     >>> nearest_code(torch.tensor([[0.9, 0.1]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]])).tolist()
     [1]
     """
-    if codebook.ndim != 2 or len(codebook) == 0 or z.shape[-1:] != codebook.shape[-1:]:
-        raise ValueError(
-            "nearest_code needs vectors (..., D) and codes (K, D), at least one of them; "
-            f"z is {tuple(z.shape)} and the codebook {tuple(codebook.shape)}."
-        )
+    _check_codebook(z, codebook)
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         flat, codebook = z.reshape(-1, z.shape[-1]).float(), codebook.float()  # (M, D), (K, D)
         half_norms = codebook.square().sum(1) / 2  # (K,)
@@ -83,8 +83,7 @@ def kmeans(points: Tensor, num_codes: int, generator: torch.Generator, iteration
     >>> kmeans(points, 2, torch.Generator().manual_seed(0)).sort(0).values.flatten().tolist()
     [0.10000000149011612, 5.099999904632568]
     """
-    if not 1 <= num_codes <= len(points):
-        raise ValueError(f"num_codes must lie in 1 … {len(points)}, the number of points; it is {num_codes}.")
+    _check_enough_points(points, num_codes)
     start = torch.randperm(len(points), generator=generator)[:num_codes]
     codebook = points[start.to(points.device)].clone()
     for _ in range(iterations):
@@ -146,31 +145,127 @@ def rotation(z: Tensor, codes: Tensor) -> Tensor:
     return torch.where(turns, turned, straight_through(z, codes))
 
 
-def _check_vectors(z: Tensor, dim: int, device: torch.device) -> None:
-    if z.ndim < 2 or z.shape[-1] != dim or z.numel() == 0 or not z.is_floating_point():
-        raise ValueError(
-            f"A quantizer of dimension {dim} needs floating-point vectors of shape (batch, tokens, {dim}), at "
-            f"least one of them; z is {z.dtype} of shape {tuple(z.shape)}."
-        )
-    if z.device != device:
-        raise ValueError(f"The quantizer is on {device}, but z is on {z.device}: move one of them.")
-    if not z.sum(dtype=torch.float32).isfinite():
-        raise ValueError("z holds NaN or infinity: the network before the quantizer has diverged.")
+def ema_update(counts: Tensor, sums: Tensor, z: Tensor, ids: Tensor, decay: float) -> tuple[Tensor, Tensor]:
+    """Running counts and sums of the vectors of each code, after one more batch.
+
+    Args:
+        counts: how many vectors chose each code lately, (K,).
+        sums: the sum of these vectors, (K, D).
+        z: the vectors of a batch, (M, D).
+        ids: which code each of them chose, (M,).
+        decay: how much of the old counts and sums is kept, from 0 to 1.
+
+    Returns:
+        The new counts and sums.
+
+    Source: arXiv 1711.00937, appendix A.1.
+
+    >>> ema_update(torch.ones(2), torch.zeros(2, 1), torch.tensor([[3.0], [5.0]]), torch.tensor([0, 0]), decay=0.5)
+    (tensor([1.5000, 0.5000]), tensor([[4.],
+            [0.]]))
+    """
+    batch_counts = torch.bincount(ids, minlength=len(counts)).float()  # (K,), n_k of (1.8)
+    batch_sums = torch.zeros_like(sums).index_add_(0, ids, z)  # (K, D)
+    return counts.lerp(batch_counts, 1 - decay), sums.lerp(batch_sums, 1 - decay)  # (1.8)
 
 
-def _check_ids(ids: Tensor, num_codes: int, device: torch.device) -> None:
-    if ids.is_floating_point() or ids.dtype == torch.bool:
-        raise ValueError(f"ids must be whole numbers (torch.int64); they are {ids.dtype}.")
-    if ids.device != device:
-        raise ValueError(f"The quantizer is on {device}, but ids are on {ids.device}: move one of them.")
-    if ids.numel() and not (ids.min() >= 0 and ids.max() < num_codes):
-        raise ValueError(
-            f"ids must lie in 0 … {num_codes - 1} for {num_codes} codes; they span "
-            f"{ids.min().item()} … {ids.max().item()}."
-        )
+def smoothed_means(counts: Tensor, sums: Tensor) -> Tensor:
+    """The codes (K, D) that running counts (K,) and sums (K, D) stand for: their quotient, also for a count of 0.
+
+    Source: the authors' code of arXiv 1711.00937.
+
+    >>> smoothed_means(torch.tensor([2.0, 0.0]), torch.tensor([[6.0], [0.0]])).round(decimals=3).flatten().tolist()
+    [3.0, 0.0]
+    """
+    total, eps = counts.sum(), 1e-5
+    smoothed = (counts + eps) / (total + len(counts) * eps) * total  # (1.9), else 0 / 0
+    return sums / smoothed[:, None]
 
 
-class VectorQuantizer(nn.Module):
+def revive(codebook: Tensor, counts: Tensor, sums: Tensor, z: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Restart dead codes at random vectors of a batch, each with a fair part of the uses to live on.
+
+    Args:
+        codebook, counts, sums: the codes (K, D), and the running counts (K,) and sums (K, D) of their vectors.
+        z: the vectors of the batch, (M, D). Which of them are taken is drawn from torch's CPU generator.
+        share: a code that is used less than this share of its fair part, M / K, is dead.
+
+    Returns:
+        The new codebook, counts and sums.
+
+    Source: arXiv 2107.03312, there below a fixed count.
+
+    >>> codebook, counts = torch.tensor([[0.0], [9.0]]), torch.tensor([4.0, 0.1])
+    >>> revive(codebook, counts, codebook * counts[:, None], torch.ones(4, 1), share=0.1)
+    (tensor([[0.],
+            [1.]]), tensor([4., 2.]), tensor([[0.],
+            [2.]]))
+    """
+    fair = len(z) / len(codebook)
+    dead = counts < share * fair  # (K,)
+    fresh = z[torch.randint(len(z), (len(codebook),)).to(z.device)]  # (K, D)
+    codebook = torch.where(dead[:, None], fresh, codebook)
+    sums = torch.where(dead[:, None], fresh * fair, sums)
+    return codebook, counts.masked_fill(dead, fair), sums
+
+
+class LearnedCodebook(nn.Module):
+    """A table of codes that follows the vectors which choose them: what a `VectorQuantizer` keeps.
+
+    The arguments are those of `VectorQuantizer`.
+
+    >>> table = LearnedCodebook(num_codes=2, dim=1, learning="ema", decay=0.5, revive_below=0, cosine=False)
+    >>> table.place(torch.tensor([[0.0], [9.0]]), torch.ones(2), torch.tensor([[0.0], [9.0]]))
+    >>> table.update(torch.tensor([[1.0]]), torch.tensor([0]))  # one vector, 1, has chosen code 0
+    >>> table.codebook.round(decimals=3).flatten().tolist()
+    [0.5, 9.0]
+    """
+
+    codebook: Tensor  # (K, D)
+    sums: Tensor  # (K, D) running sum of the vectors of each code
+    counts: Tensor  # (K,) running number of them
+
+    def __init__(self, num_codes: int, dim: int, learning: str, decay: float, revive_below: float, cosine: bool):
+        _check_settings(num_codes, dim, learning)
+        super().__init__()
+        self.num_codes, self.dim, self.learning = num_codes, dim, learning
+        self.decay, self.revive_below, self.cosine = decay, revive_below, cosine
+        codebook = self.project(torch.randn(num_codes, dim))
+        if learning == "gradient":
+            self.codebook = nn.Parameter(codebook)
+        else:
+            self.register_buffer("codebook", codebook)
+        self.register_buffer("sums", codebook.clone(), persistent=learning == "ema")  # gradients do without them
+        self.register_buffer("counts", torch.ones(num_codes))  # not 0: they divide
+
+    def project(self, x: Tensor) -> Tensor:
+        """Vectors or codes (..., D) as they are compared: with `cosine` scaled to length 1."""
+        return F.normalize(x, dim=-1) if self.cosine else x
+
+    @torch.no_grad()
+    def place(self, codebook: Tensor, counts: Tensor, sums: Tensor) -> None:
+        """Set the codes (K, D), and with them the running counts (K,) and sums (K, D) of their vectors."""
+        self.codebook.data.copy_(codebook)
+        self.counts.copy_(counts)
+        self.sums.copy_(sums)
+
+    @torch.no_grad()
+    def update(self, z: Tensor, ids: Tensor) -> None:
+        """Move each code towards the mean of the vectors z (M, D) with its id, ids (M,); then revive the dead ones."""
+        counts, sums = ema_update(self.counts, self.sums, z, ids, self.decay)
+        codebook = self.project(smoothed_means(counts, sums)) if self.learning == "ema" else self.codebook
+        if self.revive_below > 0:
+            codebook, counts, sums = revive(codebook, counts, sums, z, self.revive_below)
+            codebook = self.project(codebook)
+        self.place(codebook, counts, sums)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """The codes (..., D) of ids (...)."""
+        _check_ids(ids, self.num_codes, self.counts.device)
+        return self.project(F.embedding(ids, self.codebook))
+
+
+class VectorQuantizer(LearnedCodebook):
     """A learned codebook: each vector is replaced by its nearest code.
 
     Args:
@@ -208,81 +303,31 @@ class VectorQuantizer(nn.Module):
         cosine: bool = False,
         estimator: Callable[[Tensor, Tensor], Tensor] = straight_through,
     ):
-        super().__init__()
-        if num_codes < 1 or dim < 1:
-            raise ValueError(f"num_codes and dim must be at least 1; they are {num_codes} and {dim}.")
-        if learning not in ("ema", "gradient"):
-            raise ValueError(f'learning must be "ema" or "gradient"; it is {learning!r}.')
-        self.num_codes, self.dim, self.learning = num_codes, dim, learning
-        self.beta, self.decay, self.revive_below = beta, decay, revive_below
-        self.cosine, self.estimator = cosine, estimator
-        codebook = torch.randn(num_codes, dim)
-        codebook = F.normalize(codebook, dim=-1) if cosine else codebook
-        if learning == "gradient":
-            self.codebook = nn.Parameter(codebook)  # (K, D)
-        else:
-            self.register_buffer("codebook", codebook)  # (K, D)
-            self.register_buffer("sums", codebook.clone())  # (K, D) running sum of the vectors of each code
-        self.register_buffer("counts", torch.ones(num_codes))  # (K,) running number of them; 0 would divide
+        super().__init__(num_codes, dim, learning, decay, revive_below, cosine)
+        self.beta, self.estimator = beta, estimator
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D); in training mode with gradients on, also move the codebook."""
         _check_vectors(z, self.dim, self.counts.device)
-        z = F.normalize(z.float(), dim=-1) if self.cosine else z.float()
-        codebook = F.normalize(self.codebook, dim=-1) if self.cosine else self.codebook
+        z, codebook = self.project(z.float()), self.project(self.codebook)
         ids = nearest_code(z, codebook)  # (B, N)
         codes = F.embedding(ids, codebook)  # (B, N, D)
         loss = self.beta * F.mse_loss(z, codes.detach())  # (1.7), commitment
         if self.learning == "gradient":
             loss = loss + F.mse_loss(codes, z.detach())  # (1.7), codebook
-        counts = torch.bincount(ids.flatten(), minlength=self.num_codes).float()  # (K,)
         if self.training and torch.is_grad_enabled():
-            self._update(z.detach().flatten(0, -2), ids.flatten(), counts)
+            self.update(z.detach().flatten(0, -2), ids.flatten())
+        counts = torch.bincount(ids.flatten(), minlength=self.num_codes).float()  # (K,)
         return Quantized(self.estimator(z, codes.detach()), ids, loss, perplexity(counts))
-
-    @torch.no_grad()
-    def _update(self, z: Tensor, ids: Tensor, counts: Tensor) -> None:
-        """Move each code towards the mean of its vectors z (M, D), then revive the dead ones."""
-        self.counts.lerp_(counts, 1 - self.decay)  # (1.8)
-        if self.learning == "ema":
-            sums = torch.zeros_like(self.sums).index_add_(0, ids, z)  # (K, D)
-            self.sums.lerp_(sums, 1 - self.decay)  # (1.8)
-            total, eps = self.counts.sum(), 1e-5
-            smoothed = (self.counts + eps) / (total + self.num_codes * eps) * total  # (1.9), else 0 / 0
-            self._place(self.sums / smoothed[:, None])
-        if self.revive_below > 0:
-            self._revive(z)
-
-    def _revive(self, z: Tensor) -> None:
-        """Restart dead codes at random vectors of the batch z (M, D), with a fair share of uses to live on."""
-        fair = len(z) / self.num_codes
-        dead = self.counts < self.revive_below * fair  # (K,)
-        fresh = z[torch.randint(len(z), (self.num_codes,)).to(z.device)]  # (K, D)
-        self.counts.masked_fill_(dead, fair)
-        self._place(torch.where(dead[:, None], fresh, self.codebook))
-        if self.learning == "ema":
-            self.sums.copy_(torch.where(dead[:, None], fresh * fair, self.sums))
-
-    def _place(self, codebook: Tensor) -> None:
-        self.codebook.data.copy_(F.normalize(codebook, dim=-1) if self.cosine else codebook)
 
     @torch.no_grad()
     def initialise(self, z: Tensor, generator: torch.Generator) -> None:
         """Set the codebook by k-means on vectors (..., D), at least K of them, and the running means with it."""
         _check_vectors(z, self.dim, self.counts.device)
-        flat = z.detach().float().reshape(-1, self.dim)  # (M, D)
-        flat = F.normalize(flat, dim=-1) if self.cosine else flat
-        self._place(kmeans(flat, self.num_codes, generator))
-        counts = torch.bincount(nearest_code(flat, self.codebook), minlength=self.num_codes)
-        self.counts.copy_(counts.clamp(min=1))
-        if self.learning == "ema":
-            self.sums.copy_(self.codebook * self.counts[:, None])
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        """The codes (..., D) of ids (...)."""
-        _check_ids(ids, self.num_codes, self.counts.device)
-        codes = F.embedding(ids, self.codebook)
-        return F.normalize(codes, dim=-1) if self.cosine else codes
+        z = self.project(z.detach().float().reshape(-1, self.dim))  # (M, D)
+        codebook = self.project(kmeans(z, self.num_codes, generator))  # (K, D)
+        counts = torch.bincount(nearest_code(z, codebook), minlength=self.num_codes).clamp(min=1)  # (K,)
+        self.place(codebook, counts, codebook * counts[:, None])
 
 
 class FiniteScalarQuantizer(nn.Module):
@@ -300,16 +345,17 @@ class FiniteScalarQuantizer(nn.Module):
     1000
     """
 
+    levels: Tensor  # (D,)
+    centre: Tensor  # (D,) the level of 0
+    steps: Tensor  # (D,) what one level adds to the id
+
     def __init__(self, levels: Sequence[int]):
+        _check_levels(levels)
         super().__init__()
-        if not levels or min(levels) < 3:
-            raise ValueError(f"levels must be whole numbers, one a feature, each at least 3; they are {levels}.")
         self.dim, self.num_codes = len(levels), math.prod(levels)
-        levels = torch.tensor(levels)
-        self.register_buffer("levels", levels, persistent=False)  # (D,)
-        self.register_buffer("centre", levels // 2, persistent=False)  # (D,)
-        steps = torch.cat([torch.ones(1, dtype=torch.long), levels[:-1].cumprod(0)])
-        self.register_buffer("steps", steps, persistent=False)  # (D,) what one level adds to the id
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        self.register_buffer("centre", self.levels // 2, persistent=False)
+        self.register_buffer("steps", self.levels.cumprod(0) // self.levels, persistent=False)
 
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D)."""
@@ -343,13 +389,11 @@ class ResidualQuantizer(nn.Module):
     torch.Size([2, 5, 3])
     """
 
+    stages: Any  # an nn.ModuleList of quantizers
+
     def __init__(self, stages: Sequence[nn.Module], estimator: Callable[[Tensor, Tensor], Tensor] = straight_through):
+        _check_stages(stages)
         super().__init__()
-        if not stages or len({stage.dim for stage in stages}) > 1:
-            raise ValueError(
-                "stages must be quantizers of one dimension, at least one; "
-                f"their dimensions are {[stage.dim for stage in stages]}."
-            )
         self.stages, self.estimator = nn.ModuleList(stages), estimator
         self.dim, self.num_codes = stages[0].dim, stages[0].num_codes
 
@@ -361,12 +405,8 @@ class ResidualQuantizer(nn.Module):
             rest = rest.float() - results[-1].codes.detach()  # (2.7); else z, and its gradient, would cancel
         codes, ids, losses, perplexities = zip(*results, strict=True)
         total = torch.stack(codes).sum(0).detach()  # (B, N, D)
-        return Quantized(
-            self.estimator(z.float(), total),
-            torch.stack(ids, dim=-1),
-            torch.stack(losses).sum(),
-            torch.stack(perplexities).mean(),
-        )
+        loss, used = torch.stack(losses).sum(), torch.stack(perplexities).mean()
+        return Quantized(self.estimator(z.float(), total), torch.stack(ids, dim=-1), loss, used)
 
     @torch.no_grad()
     def initialise(self, z: Tensor, generator: torch.Generator) -> None:
@@ -377,8 +417,67 @@ class ResidualQuantizer(nn.Module):
 
     def lookup(self, ids: Tensor) -> Tensor:
         """The codes (..., D) of ids (..., stages): the sum of what the stages look up."""
-        if ids.shape[-1] != len(self.stages):
-            raise ValueError(
-                f"ids must end in one number for each of {len(self.stages)} stages; their shape is {tuple(ids.shape)}."
-            )
+        _check_stage_ids(ids, len(self.stages))
         return sum(stage.lookup(ids[..., i]) for i, stage in enumerate(self.stages))
+
+
+def _check_codebook(z: Tensor, codebook: Tensor) -> None:
+    if codebook.ndim != 2 or len(codebook) == 0 or z.shape[-1:] != codebook.shape[-1:]:
+        raise ValueError(
+            "nearest_code needs vectors (..., D) and codes (K, D), at least one of them; "
+            f"z is {tuple(z.shape)} and the codebook {tuple(codebook.shape)}."
+        )
+
+
+def _check_enough_points(points: Tensor, num_codes: int) -> None:
+    if not 1 <= num_codes <= len(points):
+        raise ValueError(f"num_codes must lie in 1 … {len(points)}, the number of points; it is {num_codes}.")
+
+
+def _check_settings(num_codes: int, dim: int, learning: str) -> None:
+    if num_codes < 1 or dim < 1:
+        raise ValueError(f"num_codes and dim must be at least 1; they are {num_codes} and {dim}.")
+    if learning not in ("ema", "gradient"):
+        raise ValueError(f'learning must be "ema" or "gradient"; it is {learning!r}.')
+
+
+def _check_vectors(z: Tensor, dim: int, device: torch.device) -> None:
+    if z.ndim < 2 or z.shape[-1] != dim or z.numel() == 0 or not z.is_floating_point():
+        raise ValueError(
+            f"A quantizer of dimension {dim} needs floating-point vectors of shape (batch, tokens, {dim}), at "
+            f"least one of them; z is {z.dtype} of shape {tuple(z.shape)}."
+        )
+    if z.device != device:
+        raise ValueError(f"The quantizer is on {device}, but z is on {z.device}: move one of them.")
+    if not z.sum(dtype=torch.float32).isfinite():
+        raise ValueError("z holds NaN or infinity: the network before the quantizer has diverged.")
+
+
+def _check_ids(ids: Tensor, num_codes: int, device: torch.device) -> None:
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise ValueError(f"ids must be whole numbers (torch.int64); they are {ids.dtype}.")
+    if ids.device != device:
+        raise ValueError(f"The quantizer is on {device}, but ids are on {ids.device}: move one of them.")
+    if ids.numel() and not (ids.min() >= 0 and ids.max() < num_codes):
+        raise ValueError(
+            f"ids must lie in 0 … {num_codes - 1} for {num_codes} codes; they span "
+            f"{ids.min().item()} … {ids.max().item()}."
+        )
+
+
+def _check_levels(levels: Sequence[int]) -> None:
+    if not levels or min(levels) < 3:
+        raise ValueError(f"levels must be whole numbers, one a feature, each at least 3; they are {levels}.")
+
+
+def _check_stages(stages: Sequence[nn.Module]) -> None:
+    if not stages or len({stage.dim for stage in stages}) > 1:
+        raise ValueError(
+            "stages must be quantizers of one dimension, at least one; "
+            f"their dimensions are {[stage.dim for stage in stages]}."
+        )
+
+
+def _check_stage_ids(ids: Tensor, stages: int) -> None:
+    if ids.shape[-1] != stages:
+        raise ValueError(f"ids must end in one number for each of {stages} stages; their shape is {tuple(ids.shape)}.")

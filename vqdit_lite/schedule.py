@@ -41,10 +41,7 @@ class Schedule:
 
     def _at(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """alpha_bar and scale in float64, which keeps 1 - alpha_bar exact where it is small."""
-        if not isinstance(t, Tensor) or not t.is_floating_point():
-            raise ValueError(f"Times must be a tensor of floating-point numbers in [0, 1]; {t!r} came.")
-        if not ((t >= 0) & (t <= 1)).all():
-            raise ValueError(f"Times must lie in [0, 1]; {t.min().item():g} to {t.max().item():g} came.")
+        _check_times(t)
         return self._alpha_bar(t.double()), self._scale(t.double())
 
     def alpha_bar(self, t: Tensor) -> Tensor:
@@ -60,6 +57,12 @@ class Schedule:
         """What eps is multiplied by: the standard deviation of the noise in x_t."""
         alpha_bar, scale = self._at(t)
         return (scale * (1 - alpha_bar).sqrt()).to(t)  # (3.4)
+
+    def level(self, t: Tensor, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Signal and noise as a pair. With x (B, …) and times (B,), they get its axes and device, to multiply it."""
+        if x is not None:
+            t = t.to(x.device).reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, …)
+        return self.signal(t), self.noise(t)
 
     def snr(self, t: Tensor) -> Tensor:
         """The signal-to-noise ratio, a quotient of variances: infinite where there is no noise."""
@@ -92,8 +95,7 @@ def ddpm(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Schedule
     >>> round(ddpm().alpha_bar(torch.tensor(1.0)).item(), 7), round(ddpm(50).alpha_bar(torch.tensor(1.0)).item(), 7)
     (4.04e-05, 7.7e-06)
     """
-    if steps < 1:
-        raise ValueError(f"A schedule needs at least one step; steps is {steps}.")
+    _check_num_steps("A schedule", steps)
     betas = (torch.linspace(first, last, steps, dtype=torch.float64) * 1000 / steps).clamp(max=0.999)
     log_alpha_bar = torch.cat([betas.new_zeros(1), (1 - betas).log().cumsum(0)])  # (steps + 1,), (3.3)
 
@@ -159,32 +161,27 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     return Schedule(lambda t: ((schedule.alpha_bar(t).sqrt() - left) / (1 - left)).square(), schedule._scale)  # (3.10)
 
 
-def time_grid(steps: int, kind: str = "uniform", of: int = 1000) -> Tensor:
+def time_grid(steps: int, kind: str = "uniform", train_steps: int = 1000) -> Tensor:
     """Times at which to denoise, from 1 down to 0: (steps + 1,), float64.
 
     Args:
         steps: how many steps to take.
-        kind: "uniform"; "cosine" (small steps at the noisy end); or "trailing": uniform, rounded to the i / `of`
-            that a model with `of` discrete steps was trained on, with the last of them, t = 1, included.
-        of: for "trailing", how many discrete steps there are.
+        kind: "uniform"; "cosine" (small steps at the noisy end); or "trailing": uniform, rounded to the
+            i / `train_steps` that a model with so many discrete steps was trained on, t = 1 included.
+        train_steps: for "trailing", how many discrete steps there are.
 
     Source: "cosine" arXiv 2406.04329, section 4; "trailing" arXiv 2305.08891, table 2.
 
     >>> time_grid(4)
     tensor([1.0000, 0.7500, 0.5000, 0.2500, 0.0000], dtype=torch.float64)
     """
-    if steps < 1:
-        raise ValueError(f"Sampling needs at least one step; steps is {steps}.")
+    _check_time_grid(steps, kind, train_steps)
     share = torch.linspace(1, 0, steps + 1, dtype=torch.float64)  # (steps + 1,)
     if kind == "uniform":
         return share
     if kind == "cosine":
         return ((1 - share) * math.pi / 2).cos().index_fill(0, torch.tensor([steps]), 0)
-    if kind == "trailing":
-        if steps > of:
-            raise ValueError(f"Of {of} discrete steps one cannot take {steps}.")
-        return (torch.arange(steps, -1, -1, dtype=torch.float64) * of / steps).round() / of
-    raise ValueError(f'kind must be "uniform", "cosine" or "trailing"; it is {kind!r}.')
+    return (torch.arange(steps, -1, -1, dtype=torch.float64) * train_steps / steps).round() / train_steps
 
 
 def stratified_times(n: int, generator: torch.Generator) -> Tensor:
@@ -196,8 +193,35 @@ def stratified_times(n: int, generator: torch.Generator) -> Tensor:
     >>> (times.sort().values.diff() - 0.25).abs().max() < 1e-6
     tensor(True)
     """
-    if n < 1:
-        raise ValueError(f"It takes at least one time; n is {n}.")
+    _check_num_times(n)
     start = torch.rand(1, generator=generator)
     # The very ends, where there is no noise or no signal, teach nothing and are left out.
     return ((start + torch.arange(n) / n) % 1).clamp(1e-6, 1 - 1e-6)  # (n,), (3.11)
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _check_times(t: Tensor) -> None:
+    if not isinstance(t, Tensor) or not t.is_floating_point():
+        raise ValueError(f"Times must be a tensor of floating-point numbers in [0, 1]; got {t!r}.")
+    if not ((t >= 0) & (t <= 1)).all():
+        raise ValueError(f"Times must lie in [0, 1]; got {t.min().item():g} to {t.max().item():g}.")
+
+
+def _check_num_steps(what: str, steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"{what} needs at least one step; steps is {steps}.")
+
+
+def _check_time_grid(steps: int, kind: str, train_steps: int) -> None:
+    _check_num_steps("Sampling", steps)
+    if kind not in ("uniform", "cosine", "trailing"):
+        raise ValueError(f'kind must be "uniform", "cosine" or "trailing"; it is {kind!r}.')
+    if kind == "trailing" and steps > train_steps:
+        raise ValueError(f"Of {train_steps} discrete steps one cannot take {steps}.")
+
+
+def _check_num_times(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"n must be at least 1; got {n}.")

@@ -23,10 +23,7 @@ class Tokenizer:
     """
 
     def __init__(self, symbols: Sequence[str], separator: str = " "):
-        odd = [symbol for symbol in symbols if not symbol or (separator and separator in symbol)]
-        if odd or len(set(symbols)) != len(symbols) or (not separator and any(len(symbol) > 1 for symbol in symbols)):
-            kind = f"words without {separator!r}" if separator else "single characters"
-            raise ValueError(f"Symbols must be different {kind}, and not empty; they are {symbols}.")
+        _check_symbols(symbols, separator)
         self.symbols, self.separator = ["", *symbols], separator
         self.numbers = {symbol: number for number, symbol in enumerate(symbols, 1)}
 
@@ -44,23 +41,40 @@ class Tokenizer:
         Raises:
             ValueError: a symbol is not in the vocabulary, or a text is longer than `length`.
         """
+        _check_texts(self, texts, length)
         ids = torch.zeros(len(texts), length, dtype=torch.long)
         for row, text in enumerate(texts):
-            symbols = self.split(text)
-            unknown = [symbol for symbol in symbols if symbol not in self.numbers]
-            if unknown:
-                raise ValueError(
-                    f"Not in the vocabulary: {', '.join(map(repr, unknown))} in {text!r}. Known are: "
-                    f"{', '.join(self.symbols[1:])}."
-                )
-            if len(symbols) > length:
-                raise ValueError(f"{text!r} has {len(symbols)} symbols; at most {length} are allowed.")
-            ids[row, : len(symbols)] = torch.tensor([self.numbers[symbol] for symbol in symbols], dtype=torch.long)
+            numbers = [self.numbers[symbol] for symbol in self.split(text)]
+            ids[row, : len(numbers)] = torch.tensor(numbers, dtype=torch.long)
         return ids
 
     def decode(self, ids: Tensor) -> list[str]:
         """ids (B, N) to texts; each ends before its first 0."""
-        if ids.is_floating_point() or ids.ndim != 2 or (ids.numel() and not 0 <= ids.min() <= ids.max() < len(self)):
-            raise ValueError(f"ids must be whole numbers in 0 … {len(self) - 1}, (batch, length); {ids} came.")
+        _check_text_ids(ids, len(self))
         rows = [row[: row.index(0)] if 0 in row else row for row in ids.tolist()]
         return [self.separator.join(self.symbols[number] for number in row) for row in rows]
+
+
+def _check_symbols(symbols: Sequence[str], separator: str) -> None:
+    odd = [symbol for symbol in symbols if not symbol or (separator and separator in symbol)]
+    if odd or len(set(symbols)) != len(symbols) or (not separator and any(len(symbol) > 1 for symbol in symbols)):
+        kind = f"words without {separator!r}" if separator else "single characters"
+        raise ValueError(f"Symbols must be different {kind}, and not empty; they are {symbols}.")
+
+
+def _check_texts(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> None:
+    for text in texts:
+        symbols = tokenizer.split(text)
+        unknown = [symbol for symbol in symbols if symbol not in tokenizer.numbers]
+        if unknown:
+            raise ValueError(
+                f"Not in the vocabulary: {', '.join(map(repr, unknown))} in {text!r}. Known are: "
+                f"{', '.join(tokenizer.symbols[1:])}."
+            )
+        if len(symbols) > length:
+            raise ValueError(f"{text!r} has {len(symbols)} symbols; at most {length} are allowed.")
+
+
+def _check_text_ids(ids: Tensor, num_ids: int) -> None:
+    if ids.is_floating_point() or ids.ndim != 2 or (ids.numel() and not 0 <= ids.min() <= ids.max() < num_ids):
+        raise ValueError(f"ids must be whole numbers in 0 … {num_ids - 1}, (batch, length); got {ids}.")

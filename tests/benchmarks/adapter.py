@@ -8,14 +8,16 @@ import time
 
 import torch
 
-from vqdit_lite import data, models, recipes
-from vqdit_lite.models import ANY, ANY_WORDS
+from vqdit_lite import data
+from vqdit_lite.adapter import adapt
+from vqdit_lite.multimodal import joint_loss, restrict_to_tokens, sub_layout
+from vqdit_lite.shipped import any_to_any, base, load
+from vqdit_lite.shipped.any_to_any import LAYOUT, TOKENIZER
 from vqdit_lite.training import batches, fit, pick_device
-from vqdit_lite.transformer import adapt
 
 TABLES = ["head", "embedding.ids"]
 BLOCKS = [f"blocks.{block}.{layer}" for block in (2, 3) for layer in ("attention.project_out", "mlp.0", "mlp.2")]
-NEW_IDS = [ANY_WORDS.numbers[data.NEW_COLOUR], *range(len(ANY_WORDS) + 64, len(ANY_WORDS) + 80)]  # a word, 16 codes
+NEW_IDS = [TOKENIZER.numbers[data.NEW_COLOUR], *range(len(TOKENIZER) + 64, len(TOKENIZER) + 80)]  # a word, 16 codes
 PLACES = {  # rank, layers, rows, learning rate
     "new ids": (4, TABLES, NEW_IDS, 2e-2),
     "everywhere": (3, TABLES + BLOCKS, (), 1e-2),
@@ -24,8 +26,8 @@ PLACES = {  # rank, layers, rows, learning rate
 
 def pack(scenes: data.Scenes, device: torch.device) -> torch.Tensor:
     """Scenes as sequences (B, 95) without a voice."""
-    text = ANY_WORDS.encode(data.captions(scenes.objects), 7).to(device)
-    return ANY.pack(text=text, picture=base.tokens("vqvae_colours", scenes.pictures, device))
+    text = TOKENIZER.encode(data.captions(scenes.objects), 7).to(device)
+    return LAYOUT.pack(text=text, picture=base.tokens(any_to_any.VQVAE_COLOURS, scenes.pictures, device))
 
 
 @torch.no_grad()
@@ -42,22 +44,19 @@ def shares(model, sets, device) -> dict[str, float]:
 def main():
     device, chance = pick_device(), torch.Generator().manual_seed(2_000_000)
     sets = {"orange": data.scenes_in_new_colour(500, chance), "old colours": data.scenes(500, chance)}
-    print(
-        "before:",
-        {name: f"{share:.1%}" for name, share in shares(shipped.load("any_to_any", device), sets, device).items()},
-    )
-    part, kept = ANY.only("text", "picture"), ANY.tokens("text", "picture").to(device)
+    before = shares(load("any_to_any", device), sets, device)
+    print("before:", {name: f"{share:.1%}" for name, share in before.items()})
+    part, kept = sub_layout(LAYOUT, "text", "picture"), LAYOUT.tokens("text", "picture").to(device)
     for place, seed in [*(("new ids", seed) for seed in range(3)), ("everywhere", 0)]:
-        model, generator = shipped.load("any_to_any", device), torch.Generator().manual_seed(seed)
+        model, generator = load("any_to_any", device), torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
         rank, layers, rows, lr = PLACES[place]
         learning = adapt(model, rank, *layers, rows=rows)
-        shown = data.scenes_in_new_colour(2000, generator), data.scenes(3000, generator)
-        lessons = torch.cat([pack(scenes, device) for scenes in shown])[:, kept]
-        denoiser, diffusion = part.denoiser(restrict_to_tokens(model, kept)), diffusion_of(part)
+        train = data.scenes_in_new_colour(2000, generator), data.scenes(3000, generator)
+        lessons = torch.cat([pack(scenes, device) for scenes in train])[:, kept]
 
-        def loss(x, generator, denoiser=denoiser, diffusion=diffusion):
-            return diffusion.loss(denoiser, x, generator, t=part.times(len(x), generator))
+        def loss(x, generator, model=model):
+            return joint_loss(part, restrict_to_tokens(model, kept), x, generator)
 
         start = time.perf_counter()
         for _ in fit(model, loss, batches(lessons, 32), steps=600, lr=lr, seed=seed, ema_decay=0.99):

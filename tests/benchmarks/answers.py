@@ -6,8 +6,9 @@ python tests/benchmarks/answers.py (five minutes on two cores)
 import torch
 from timing import seconds
 
-from vqdit_lite import data, models, recipes
+from vqdit_lite import data
 from vqdit_lite.app.assistant import Assistant
+from vqdit_lite.shipped import any_to_any
 from vqdit_lite.training import pick_device
 
 SENTENCE = "small red circle above large blue square"
@@ -29,7 +30,9 @@ def main():
     x = any_to_any.triples(fresh, generator, device)
     print("words to picture, right of 200:")
     for scale, steps, tries in ((1, 36, 1), (2, 8, 1), (2, 16, 1), (2, 36, 1), (3, 36, 1), (2, 36, 3)):
-        made = any_to_any.translate(assistant.model, x, "text", "picture", generator, scale, steps, tries)
+        made = any_to_any.translate(
+            assistant.model, x, "text", "picture", generator, scale=scale, steps=steps, tries=tries
+        )
         share = any_to_any.share_right(made, "picture", fresh, device)
         print(f"  guidance {scale}, {steps} steps, {tries} tries: {share:.1%}", flush=True)
 

@@ -7,7 +7,9 @@ import torch
 from timing import seconds
 from torch import nn
 
-from vqdit_lite import models, motion
+from vqdit_lite import data
+from vqdit_lite.multimodal import answer
+from vqdit_lite.shipped import clips, load
 from vqdit_lite.training import pick_device
 from vqdit_lite.transformer import DiT, SpaceTimeBlock, sincos_grid
 
@@ -29,7 +31,7 @@ def main():
     for frames in (8, 16, 32):
         full, turns = (1000 * seconds(step(frames, alternating, device), 10) for alternating in (False, True))
         print(f"{frames:3} frames: full {full:7.0f}   space and time {turns:7.0f}   {full / turns:.2f}", flush=True)
-    model, generator = shipped.load("joint_clips", device), torch.Generator().manual_seed(0)
+    model, generator = load("joint_clips", device), torch.Generator().manual_seed(0)
     x = clips.clips_to_tokens(data.clips(16, generator), device)
     for name, task in clips.TASKS.items():
 

@@ -6,24 +6,21 @@ digits, and reports the share of labels that the judge reads right and the Fréc
 
 import sys
 import time
+from functools import partial
 
 import torch
 
-from vqdit_lite import recipes
+from vqdit_lite.shipped import handwriting
 from vqdit_lite.training import batches, fit, pick_device
 
 
 def train(steps: int, device: torch.device) -> torch.nn.Module:
-    recipe = shipped.MODELS["dit_digits"]
+    shipped = handwriting.DIT_DIGITS
     torch.manual_seed(0)
-    model = recipe.build().to(device)
-    examples = recipe.learns_from(torch.Generator().manual_seed(0), device)
-
-    def loss(batch, generator):
-        return recipe.loss(model, batch, generator)
-
-    settings = {"lr": recipe.settings["lr"], "seed": 0, "ema_decay": 0.99 if steps < 1000 else 0.998}
-    for _ in fit(model, loss, batches(examples, recipe.batch), steps=steps, **settings):
+    model = shipped.build().to(device)
+    examples = shipped.examples(torch.Generator().manual_seed(0), device)
+    settings = {"lr": shipped.settings["lr"], "seed": 0, "ema_decay": 0.99 if steps < 1000 else 0.998}
+    for _ in fit(model, partial(shipped.loss, model), batches(examples, shipped.batch), steps=steps, **settings):
         pass
     return model
 
@@ -40,6 +37,6 @@ if __name__ == "__main__":
         start = time.perf_counter()
         model = train(int(budget * rate), device)
         seconds = time.perf_counter() - start
-        scores = recipes.score_dit_digits(model, device)
+        scores = handwriting.score_digits(model, device, handwriting.DIT_DIGITS.count)
         right, over = scores["labels_right"], scores["frechet_over_real"]
         print(f"{seconds:7.0f}  {int(budget * rate):7}  {right:12.3f}  {over:22.2f}")

@@ -6,8 +6,12 @@ python tests/benchmarks/joint.py (some five minutes on two cores)
 import torch
 from timing import seconds
 
-from vqdit_lite import data, models
+from vqdit_lite import data
+from vqdit_lite.masked import MaskedDiffusion
 from vqdit_lite.metrics import recall_at
+from vqdit_lite.multimodal import fill_in, pairwise_log_likelihoods, segment_denoiser
+from vqdit_lite.schedule import linear
+from vqdit_lite.shipped import base, load, scenes
 from vqdit_lite.training import pick_device
 
 
@@ -21,7 +25,7 @@ def draw_sixteen(model, vqvae, x):
 @torch.no_grad()
 def main():
     device = pick_device()
-    model, vqvae = shipped.load("joint_scenes", device), shipped.load("vqvae_scenes", device)
+    model, vqvae = load("joint_scenes", device), load("vqvae_scenes", device)
     fresh = data.scenes(600, torch.Generator().manual_seed(2_000_000))
     said = data.captions(fresh.objects)
     different = [said.index(sentence) for sentence in dict.fromkeys(said)]
@@ -32,9 +36,9 @@ def main():
         groups = x[: len(x) // size * size].split(size)[: 160 // size]
         recall = {}
         for group in groups:
-            given_words = scenes.log_likelihoods(model, group, "text", draws=16)  # row: picture, column: words
-            alone = -diffusion_of(scenes.LAYOUT).nelbo(
-                scenes.LAYOUT.denoiser(model, hide=("text",)),
+            given_words = pairwise_log_likelihoods(scenes.LAYOUT, model, group, "text")  # row: picture, column: words
+            alone = -MaskedDiffusion(linear(), scenes.LAYOUT.mask_id).nelbo(
+                segment_denoiser(scenes.LAYOUT, model, hide=("text",)),
                 group,
                 torch.Generator().manual_seed(0),
                 draws=16,

@@ -31,7 +31,7 @@ def draw(centres: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def distances(centres: torch.Tensor) -> dict[str, list[float]]:
     diffusion = GaussianDiffusion(flow(), predict="flow")
-    exact = IdealDenoiser(diffusion, centres, spread=0.1)
+    exact = IdealDenoiser(diffusion, centres, std=0.1)
     found = {name: [] for name in ("real against real", *WAYS)}
     for run in range(RUNS):
         generator = torch.Generator().manual_seed(run)

@@ -6,15 +6,19 @@ python tests/benchmarks/speech.py (two minutes on two cores; real digits need th
 import torch
 from timing import seconds
 
-from vqdit_lite import models, recipes, sound
+from vqdit_lite import data
+from vqdit_lite.data.speech import spoken_captions
+from vqdit_lite.metrics import word_error_rate
+from vqdit_lite.multimodal import fill_in
+from vqdit_lite.shipped import judges, load, speech
 from vqdit_lite.training import pick_device
 
 
 @torch.no_grad()
 def main():
     device, generator = pick_device(), torch.Generator().manual_seed(2_000_000)
-    model, judge, layout = shipped.load("joint_speech", device), shipped.load("judge_speech", device), speech.LAYOUT
-    spoken = data_speech.spoken_captions(16, generator)
+    model, judge, layout = load("joint_speech", device), load("judge_speech", device), speech.LAYOUT
+    spoken = spoken_captions(16, generator)
     x = speech.spoken_sequences(spoken, device)
 
     def hear(x):
@@ -25,7 +29,7 @@ def main():
     print(f"  hear them: {seconds(lambda: hear(x)):.2f} s")
     print(f"  speak them: {seconds(lambda: speech.say(model, spoken.sentences, generator, device)):.2f} s")
     for voice, name in enumerate(data.lexicon()[1]):
-        fresh = data_speech.spoken_captions(200, generator, [voice])
+        fresh = spoken_captions(200, generator, [voice])
         error = word_error_rate(fresh.sentences, hear(speech.spoken_sequences(fresh, device)))
         heard = judges.listen(judge, fresh.mels.to(device))
         judged = word_error_rate(fresh.sentences, heard)

@@ -6,15 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import generate
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
-from tools.refresh import NOTEBOOKS, SETUP, badge
 from test_graders import GRADERS
 
-SOLUTIONS = generate.SOLUTIONS
-READ = {path: nbformat.read(path, as_version=4) for path in SOLUTIONS}
+from tools import generate
+from tools.contract import again, must
+from tools.notebooks import NOTEBOOKS, ROOT, SOLUTIONS, code_cells, read
+from tools.refresh import SETUP, badge
+
+READ = {path: read(path) for path in SOLUTIONS}
 each = pytest.mark.parametrize("path", SOLUTIONS, ids=[path.stem for path in SOLUTIONS])
 LEVELS = {1: "recall", 2: "(?:implement|find and mend)", 3: "investigate"}
 ABOUT = re.compile(
@@ -39,81 +41,113 @@ def tasks(path):
     return [cell.source for cell in READ[path].cells if re.match(r"## \d+ · ", cell.source)]
 
 
-def test_every_chapter_from_01_to_08_has_exercises():
-    chapters = [path.name for path in NOTEBOOKS if "01" <= path.name[:2] <= "08"]
-    assert [path.name for path in SOLUTIONS] == chapters
-    assert sum(len(tasks(path)) for path in SOLUTIONS) >= 48
+def tasks_of_a_set(path):
+    """The texts of a full set of exercises: that of a page, or of the two pages of chapters 04 and 05 together."""
+    pages = [other for other in SOLUTIONS if other.name[:2] in ("04", "05")]
+    return [text for page in (pages if path in pages else [path]) for text in tasks(page)]
+
+
+def test_every_chapter_from_01_to_09_has_exercises():
+    chapters = {path.name for path in NOTEBOOKS if "01" <= path.name[:2] <= "09"}
+    unlike = chapters ^ {path.name for path in SOLUTIONS}
+    must(not unlike, f"{sorted(unlike)} must stand both in notebooks and in exercises/solutions.")
+    number = sum(len(tasks(path)) for path in SOLUTIONS)
+    must(number >= 48, f"There are {number} exercises, fewer than 48: exercises/README.md says how to add one.")
 
 
 @each
 def test_generating_again_changes_nothing(path):
-    assert (generate.HERE / path.name).read_text(encoding="utf-8") == generate.student_version(path)
+    stored = generate.HERE / path.name
+    fresh = stored.exists() and stored.read_text(encoding="utf-8") == generate.student_version(path)
+    must(fresh, f"exercises/{path.name} is not what its solution makes: run `python -m tools.generate`.")
 
 
 @each
 def test_the_chapter_leads_to_its_exercises_and_back(path):
-    chapter = next(other for other in NOTEBOOKS if other.name == path.name)
-    assert f"(../exercises/{path.name})" in chapter.read_text(encoding="utf-8")
-    assert f"(../notebooks/{path.name})" in READ[path].cells[0].source
+    chapter = (ROOT / "notebooks" / path.name).read_text(encoding="utf-8")
+    must(f"(../exercises/{path.name})" in chapter, f"notebooks/{path.name} has no link to ../exercises/{path.name}.")
+    back = f"(../notebooks/{path.name})" in READ[path].cells[0].source
+    must(back, f"solutions/{path.name} has no link to ../notebooks/{path.name} in its first cell.")
 
 
 @each
 def test_students_see_no_solution(path):
     student = (generate.HERE / path.name).read_text(encoding="utf-8")
-    assert "SOLUTION" not in student
     gaps = path.read_text(encoding="utf-8").count("### BEGIN SOLUTION")
-    assert student.count("raise NotImplementedError") == gaps + 1  # once more in the opening text
-    assert '"outputs": []' in student
-    assert '"output_type"' not in student
+    must("SOLUTION" not in student, f"exercises/{path.name} shows a solution: run `python -m tools.generate`.")
+    stubs = student.count("raise NotImplementedError") - 1  # once more in the opening text
+    must(stubs == gaps, f"exercises/{path.name} has {stubs} stubs for {gaps} solutions: see nbgrader's marks.")
+    empty = '"outputs": []' in student and '"output_type"' not in student
+    must(empty, f"exercises/{path.name} stores outputs: run `python -m tools.generate`.")
 
 
 @each
 def test_every_exercise_is_graded_and_every_grader_has_an_exercise(path):
-    graders = GRADERS[f"chapter{path.name[:2]}"]
-    assert list(marked(path, solution=True, grade=False)) == list(graders)
-    assert list(marked(path, locked=True)) == [f"grade_{name}" for name in graders]
-    assert len(tasks(path)) == len(graders) >= 6
+    graders = list(GRADERS[f"chapter{path.name[:2]}"])
+    answers, graded = list(marked(path, solution=True, grade=False)), list(marked(path, locked=True))
+    must(answers == graders, f"{path.name} asks for {answers}; grade/chapter{path.name[:2]}.py grades {graders}.")
+    must(graded == [f"grade_{name}" for name in graders], f"{path.name}: its grading cells are {graded}, of {graders}.")
+    texts = len(tasks(path))
+    must(texts == len(graders), f"{path.name} has {texts} texts for {len(graders)} exercises.")
+    must(len(tasks_of_a_set(path)) >= 6, f"{path.name} has fewer than six exercises.")
     for name, cell in marked(path, locked=True).items():
-        assert cell.source.startswith(f"grade.{name.removeprefix('grade_')}(")
+        call = f"grade.{name.removeprefix('grade_')}("
+        must(cell.source.startswith(call), f"{path.name}: the cell {name} must begin with `{call}`.")
 
 
 @each
 def test_levels_minutes_and_points_are_stated_and_true(path):
     about = [ABOUT.search(text) for text in tasks(path)]
-    assert all(about)
-    for line in about:
-        assert re.fullmatch(LEVELS[int(line[1])], line[2])
-        assert int(line[4]) == int(line[1])
-    assert {line[1] for line in about} == {"1", "2", "3"}
-    assert any(line[2] == "find and mend" for line in about)
+    for text, line in zip(tasks(path), about, strict=True):
+        name = f"{path.name}, {text.splitlines()[0]!r}"
+        must(bool(line), f"{name}: its second line is not like `**Level 1: recall** · ★☆☆ · 5 minutes · 1 point · …`.")
+        level = int(line[1])
+        must(bool(re.fullmatch(LEVELS[level], line[2])), f"{name}: level {level} is not called {line[2]!r}.")
+        must(int(line[4]) == level, f"{name}: level {level} gives {level} points, not {line[4]}.")
+    in_all = [ABOUT.search(text) for text in tasks_of_a_set(path)]
+    levels = {line[1] for line in in_all if line}
+    must(levels == {"1", "2", "3"}, f"{path.name} has the levels {sorted(levels)}; it wants 1, 2 and 3.")
+    must(any(line[2] == "find and mend" for line in in_all if line), f"{path.name}: no exercise is to find and mend.")
     points = [cell.metadata["nbgrader"]["points"] for cell in marked(path, locked=True).values()]
-    assert points == [int(line[4]) for line in about]
-    written = marked(path, solution=True, grade=True)
-    assert [cell.metadata["nbgrader"]["points"] for cell in written.values()] == [int(x[5]) for x in about if x[5]]
-    minutes, total = sum(int(x[3]) for x in about), sum(points) + sum(int(x[5] or 0) for x in about)
-    assert f"{len(about)} exercises, {minutes} minutes, {total} points." in READ[path].cells[0].source
+    stated = [int(line[4]) for line in about]
+    must(points == stated, f"{path.name}: the texts state {stated} points, nbgrader's marks {points}.")
+    for_words = [cell.metadata["nbgrader"]["points"] for cell in marked(path, solution=True, grade=True).values()]
+    stated = [int(line[5]) for line in about if line[5]]
+    must(
+        for_words == stated,
+        f"{path.name}: explanations give {stated} points by text, {for_words} by nbgrader's marks.",
+    )
+    minutes, total = sum(int(line[3]) for line in about), sum(points) + sum(for_words)
+    summary = f"{len(about)} exercises, {minutes} minutes, {total} points."
+    must(summary in READ[path].cells[0].source, f"{path.name}: its first cell must say {summary!r}.")
     page = (generate.HERE / "README.md").read_text(encoding="utf-8")
     title = READ[path].cells[0].source.splitlines()[0].removeprefix("# Exercises ")
-    assert f"| [{title}]({path.name}) | {len(about)} | {minutes} | {total} |" in page
+    row = f"| [{title}]({path.name}) | {len(about)} | {minutes} | {total} |"
+    must(row in page, f"exercises/README.md wants the row `{row}`.")
 
 
 @each
 def test_hints_come_in_layers_and_solutions_explain(path):
     for text in tasks(path):
-        assert len(re.findall(r"<details><summary>Hint \d: .+</summary>\n\n", text)) >= 2
-        assert text.count("<details>") == text.count("</details>")
-    for cell in marked(path, solution=True, grade=False).values():
-        solution = cell.source.split("### BEGIN SOLUTION")[1]
-        assert "# " in solution.split("### END SOLUTION")[0]
+        name = f"{path.name}, {text.splitlines()[0]!r}"
+        hints = len(re.findall(r"<details><summary>Hint \d: .+</summary>\n\n", text))
+        must(hints >= 2, f"{name}: {hints} hints, fewer than two.")
+        must(text.count("<details>") == text.count("</details>"), f"{name}: a hint is not closed by </details>.")
+    for name, cell in marked(path, solution=True, grade=False).items():
+        solution = cell.source.split("### BEGIN SOLUTION")[1].split("### END SOLUTION")[0]
+        must("# " in solution, f"{path.name}: the solution of {name} explains nothing: write a comment.")
 
 
 @each
 def test_solutions_were_executed_in_order_and_set_up_like_the_chapters(path):
-    code = [cell for cell in READ[path].cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
-    assert code[0].source == SETUP.rstrip()
-    assert badge(path) in READ[path].cells[0].source
+    code = code_cells(READ[path])
+    in_order = [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    must(in_order, f"solutions/{path.name} was not run from top to bottom: {again(path)}.")
+    errors = [cell.source.splitlines()[0] for cell in code if any(x.output_type == "error" for x in cell.outputs)]
+    must(not errors, f"solutions/{path.name} stores errors below {errors}: fix them, and {again(path)}.")
+    must(code[0].source == SETUP.rstrip(), f"solutions/{path.name}: the set-up cell is out of date: {again(path)}.")
+    badged = badge(path) in READ[path].cells[0].source
+    must(badged, f"solutions/{path.name}: the badge has another address than pyproject.toml: {again(path)}.")
 
 
 # ---------------------------------------------------------------- nbgrader
@@ -129,6 +163,7 @@ def submit(course, student, source, answers):
     nbformat.write(released, folder / source.name)
 
 
+@pytest.mark.slow
 def test_a_round_with_nbgrader(tmp_path):
     """Assign, hand in a right, a partly wrong and an empty notebook, grade, and read the points."""
     source = SOLUTIONS[0]

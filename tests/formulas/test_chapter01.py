@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from torch.autograd import grad
 
 from vqdit_lite.metrics import perplexity
-from vqdit_lite.quantize import VectorQuantizer, kmeans, nearest_code, straight_through
+from vqdit_lite.quantize import (
+    VectorQuantizer,
+    ema_update,
+    kmeans,
+    nearest_code,
+    smoothed_means,
+    straight_through,
+)
 
 
 def rand(*shape, seed=0):
@@ -84,6 +91,9 @@ def test_equation_1_8_moves_counts_and_sums_and_its_fixed_point_is_the_mean():
     z = rand(1, 30, 2).float()
     before, ids = quantizer.codebook.clone(), nearest_code(z[0], quantizer.codebook)
     quantizer(z)
+    counts, sums = ema_update(torch.ones(3), before, z[0], ids, decay=0.9)
+    assert torch.equal(quantizer.counts, counts)
+    assert torch.equal(quantizer.sums, sums)
     for k in range(3):
         count = 0.9 * 1 + 0.1 * (ids == k).sum()
         total = 0.9 * before[k] + 0.1 * z[0][ids == k].sum(0)
@@ -101,8 +111,11 @@ def test_equation_1_9_keeps_the_total_and_lets_no_count_be_zero():
     smoothed = (counts + eps) / (counts.sum() + 3 * eps) * counts.sum()
     torch.testing.assert_close(smoothed.sum(), counts.sum())
     assert (smoothed > 0).all()
+    sums = rand(3, 2)
+    torch.testing.assert_close(smoothed_means(counts, sums), sums / smoothed[:, None])
     quantizer = VectorQuantizer(3, 2, decay=0.0, revive_below=0)  # no memory: counts become exactly those of the batch
-    quantizer._place(torch.tensor([[0.0, 0.0], [9.0, 9.0], [-9.0, 9.0]]))
+    far = torch.tensor([[0.0, 0.0], [9.0, 9.0], [-9.0, 9.0]])
+    quantizer.place(far, quantizer.counts, far)
     quantizer(rand(1, 100, 2).float())
     total = quantizer.counts.sum()
     expected = quantizer.sums / ((quantizer.counts + eps) / (total + 3 * eps) * total)[:, None]

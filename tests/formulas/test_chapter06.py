@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from vqdit_lite.attention import attention, rotary_angles, rotate
 from vqdit_lite.metrics import frechet_distance
-from vqdit_lite.transformer import DiT, DiTBlock, attention, rotary_angles, rotate, sincos, sincos_grid
+from vqdit_lite.transformer import DiT, DiTBlock, sincos, sincos_grid
 
 
 def randn(*shape, seed=0):

@@ -1,7 +1,7 @@
 """Chapter 08: each numbered equation, checked numerically."""
 
 import math
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import pytest
 import torch
@@ -61,8 +61,8 @@ def test_equation_8_4_hides_each_token_with_its_chance(schedule):
     x0 = torch.zeros(2000, 50, dtype=torch.long)
     for time in (0.1, 0.5, 0.9):
         t = torch.full((2000,), time)
-        fresh = torch.rand(x0.shape, generator=torch.Generator().manual_seed(0))
-        hidden = MaskedDiffusion(schedule, mask_id=1).corrupt(x0, t, fresh).float()  # 1 where hidden
+        u = torch.rand(x0.shape, generator=torch.Generator().manual_seed(0))
+        hidden = MaskedDiffusion(schedule, mask_id=1).corrupt(x0, t, u).float()  # 1 where hidden
         assert abs(hidden.mean() - (1 - schedule.alpha_bar(torch.tensor(time)))) < 0.01
         pairs = torch.corrcoef(hidden.T) - torch.eye(50)  # each on its own
         assert pairs.abs().max() < 0.15
@@ -84,8 +84,8 @@ def test_equation_8_5_is_the_entropy_for_the_exact_denoiser_under_any_schedule()
         for m in range(1, 3):
             for pattern in combinations(range(2), m):
                 x = world.index_fill(1, torch.tensor(pattern), 2)
-                surprise = -exact(x).log_softmax(-1).gather(2, world[..., None])[..., 0]
-                total += (1 - known) ** m * known ** (2 - m) * (p * surprise[:, pattern].sum(1)).sum()
+                nll = -exact(x).log_softmax(-1).gather(2, world[..., None])[..., 0]
+                total += (1 - known) ** m * known ** (2 - m) * (p * nll[:, pattern].sum(1)).sum()
         return diffusion.weight(t) * total
 
     for schedule in (linear(), cosine()):
@@ -98,14 +98,14 @@ def test_equation_8_5_is_the_entropy_for_the_exact_denoiser_under_any_schedule()
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_equation_8_6_leaves_the_share_that_the_schedule_says(eta):
     generator = torch.Generator().manual_seed(0)
-    x, known = torch.full((1, 200_000), 9), [0.0, 0.2, 0.5, 0.8, 1.0]
-    for now, then in zip(known, known[1:], strict=False):
-        fresh = torch.rand(x.shape, generator=generator)
+    x, shares = torch.full((1, 200_000), 9), [0.0, 0.2, 0.5, 0.8, 1.0]
+    for known, next_known in pairwise(shares):
+        u = torch.rand(x.shape, generator=generator)
         before = x
-        x = ancestral_step(x, torch.zeros_like(x), 9, now, then, eta, fresh)
-        assert abs((x != 9).float().mean() - then) < 0.005
+        x = ancestral_step(x, torch.zeros_like(x), 9, known, next_known, eta, u)
+        assert abs((x != 9).float().mean() - next_known) < 0.005
         again = ((before != 9) & (x == 9)).float().sum() / (before != 9).sum().clamp(min=1)
-        assert abs(again - (eta * min(1, (1 - then) / now) if now else 0)) < 0.01
+        assert abs(again - (eta * min(1, (1 - next_known) / known) if known else 0)) < 0.01
 
 
 def test_equation_8_7_prefers_the_sure_and_leaves_less_to_chance_with_time():

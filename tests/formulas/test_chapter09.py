@@ -5,7 +5,7 @@ import torch
 from vqdit_lite.gaussian import guided
 from vqdit_lite.masked import MaskedDiffusion
 from vqdit_lite.metrics import recall_at
-from vqdit_lite.multimodal import Layout, Segment
+from vqdit_lite.multimodal import Layout, Segment, segment_denoiser
 from vqdit_lite.schedule import linear
 
 LAYOUT = Layout(Segment("text", 3, (2,)), Segment("picture", 4, (2, 2)))
@@ -20,11 +20,11 @@ def test_equation_9_1_weighs_each_segment_by_its_own_time():
     t1, t2, table = 0.4, 0.7, logits((1, 6, 7), 0)
     t = torch.tensor([[t1, t1, t2, t2, t2, t2]])
     generator, by_hand = torch.Generator().manual_seed(0), 0.0
-    fresh = torch.rand(1, 6, generator=torch.Generator().manual_seed(0))
-    surprise = -table.log_softmax(-1)[0].gather(1, x0[0, :, None])[:, 0]
+    u = torch.rand(1, 6, generator=torch.Generator().manual_seed(0))
+    nll = -table.log_softmax(-1)[0].gather(1, x0[0, :, None])[:, 0]
     for token in range(6):
         time = t1 if token < 2 else t2
-        by_hand += surprise[token] / time if fresh[0, token] >= 1 - time else 0  # w(t) = 1/t
+        by_hand += nll[token] / time if u[0, token] >= 1 - time else 0  # w(t) = 1/t
     loss = MaskedDiffusion(linear(), LAYOUT.mask_id).loss(lambda x, t: table, x0, generator, t=t)["loss"]
     assert by_hand > 0
     assert torch.isclose(6 * loss, torch.as_tensor(by_hand).to(loss), rtol=1e-5)
@@ -33,7 +33,7 @@ def test_equation_9_1_weighs_each_segment_by_its_own_time():
 def test_equation_9_2_is_the_softmax_over_the_ids_a_token_may_take():
     table = logits((2, 6, 7), 1)
     x = torch.full((2, 6), LAYOUT.mask_id)
-    chances = LAYOUT.denoiser(lambda x, t: table)(x, torch.ones(2)).softmax(-1)
+    chances = segment_denoiser(LAYOUT, lambda x, t: table)(x, torch.ones(2)).softmax(-1)
     expected = torch.zeros_like(chances)
     expected[:, :2, :3] = table[:, :2, :3].exp() / table[:, :2, :3].exp().sum(-1, keepdim=True)
     expected[:, 2:, 3:] = table[:, 2:, 3:].exp() / table[:, 2:, 3:].exp().sum(-1, keepdim=True)

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 import torch
 
-from vqdit_lite import sound
+from vqdit_lite import audio, data
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.metrics import edit_distance
 from vqdit_lite.quantize import ResidualQuantizer, VectorQuantizer
@@ -48,8 +48,8 @@ def test_equation_10_3_leaves_the_phases_of_a_true_spectrum_as_they_are_and_size
     size, phase = spectrum.abs(), spectrum / spectrum.abs().clamp(min=1e-9)
     window = torch.hann_window(audio.WINDOW)
     back = torch.istft(size * phase, audio.WINDOW, audio.HOP, window=window, length=wave.shape[1])
-    now = audio.stft(back)
-    ahead = now + 0.99 * (now - spectrum)  # the last change was none
+    current = audio.stft(back)
+    ahead = current + 0.99 * (current - spectrum)  # the last change was none
     new = ahead / ahead.abs().clamp(min=1e-9)
     loud = size > 0.1
     torch.testing.assert_close(new[loud], phase[loud], rtol=0, atol=1e-2)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from vqdit_lite.transformer import LowRank
+from vqdit_lite.adapter import LowRank
 
 
 def test_equation_12_1_an_adapter_adds_the_product_of_two_thin_matrices():

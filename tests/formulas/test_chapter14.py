@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from vqdit_lite import masked
+from vqdit_lite.attention import attention
 from vqdit_lite.gaussian import GaussianDiffusion, IdealDenoiser, ddim_step, guided
 from vqdit_lite.quantize import ResidualQuantizer, VectorQuantizer, nearest_code
 from vqdit_lite.schedule import ddpm, linear, time_grid
-from vqdit_lite.transformer import attention
 
 
 def randn(*shape, seed=0):
@@ -185,7 +185,7 @@ def test_equation_14_12_is_one_rule_with_two_names_for_its_scale():
         torch.testing.assert_close(rule(torch.zeros(6, 4), torch.full((6,), 0.5)), formula)
     # Between two normal distributions with means 0 and 2, the guided samples have mean 2 s.
     diffusion = GaussianDiffusion(linear())
-    label, free = (IdealDenoiser(diffusion, torch.full((1, 1), mean), spread=1.0) for mean in (2.0, 0.0))
+    label, free = (IdealDenoiser(diffusion, torch.full((1, 1), mean), std=1.0) for mean in (2.0, 0.0))
     noise = randn(500, 1)
     *_, x = diffusion.sample(guided(label, free, 1.5), torch.cat([noise, -noise]), time_grid(10), "ddim")
     assert abs(x.mean() - 3) < 1e-6
@@ -195,20 +195,20 @@ def test_equation_14_13_has_mean_and_variance_of_ddpms_posterior():
     schedule = ddpm()
     x0, eps = randn(50), randn(50, seed=1)
     for i in (2, 10, 500, 1000):
-        t, earlier = (torch.tensor(step / 1000, dtype=torch.float64) for step in (i, i - 1))
+        t, next_t = (torch.tensor(step / 1000, dtype=torch.float64) for step in (i, i - 1))
         a, sigma = schedule.signal(t), schedule.noise(t)
-        a_then, sigma_then = schedule.signal(earlier), schedule.noise(earlier)
-        var = sigma_then**2 / sigma**2 * (sigma**2 - a**2 / a_then**2 * sigma_then**2)
-        mean = a_then * x0 + (sigma_then**2 - var).sqrt() * eps
+        next_a, next_sigma = schedule.signal(next_t), schedule.noise(next_t)
+        var = next_sigma**2 / sigma**2 * (sigma**2 - a**2 / next_a**2 * next_sigma**2)
+        mean = next_a * x0 + (next_sigma**2 - var).sqrt() * eps
         # arXiv 2006.11239, eq. 6 and 7
-        alpha_bar, alpha_bar_then = schedule.alpha_bar(t), schedule.alpha_bar(earlier)
-        beta = 1 - alpha_bar / alpha_bar_then
+        alpha_bar, next_alpha_bar = schedule.alpha_bar(t), schedule.alpha_bar(next_t)
+        beta = 1 - alpha_bar / next_alpha_bar
         x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
-        from_x0 = alpha_bar_then.sqrt() * beta / (1 - alpha_bar)
-        from_x_t = (1 - beta).sqrt() * (1 - alpha_bar_then) / (1 - alpha_bar)
+        from_x0 = next_alpha_bar.sqrt() * beta / (1 - alpha_bar)
+        from_x_t = (1 - beta).sqrt() * (1 - next_alpha_bar) / (1 - alpha_bar)
         torch.testing.assert_close(mean, from_x0 * x0 + from_x_t * x_t)
-        torch.testing.assert_close(var, beta * (1 - alpha_bar_then) / (1 - alpha_bar))
+        torch.testing.assert_close(var, beta * (1 - next_alpha_bar) / (1 - alpha_bar))
         # the library's step adds the root of it
-        fresh = randn(50, seed=2)
-        stepped = ddim_step(x0, eps, (a, sigma), (a_then, sigma_then), 1.0, fresh)
-        torch.testing.assert_close(stepped, mean + var.sqrt() * fresh)
+        z = randn(50, seed=2)
+        stepped = ddim_step(x0, eps, (a, sigma), (next_a, next_sigma), 1.0, z)
+        torch.testing.assert_close(stepped, mean + var.sqrt() * z)

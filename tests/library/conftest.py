@@ -1,18 +1,26 @@
-"""A recipe small enough to train within a test."""
+"""A shipped model small enough to train within a test."""
+
+from dataclasses import replace
 
 import pytest
 
-from vqdit_lite import data, models, recipes
+from vqdit_lite import data, shipped
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.quantize import VectorQuantizer
+from vqdit_lite.shipped import scenes
 
 
 @pytest.fixture
-def small_recipe(monkeypatch):
-    """The recipe for scenes, for a small model "small" and few scenes; each test file chooses its own settings."""
-    monkeypatch.setitem(shipped.MODELS, "small", lambda: VQVAE((3, 24, 24), VectorQuantizer(16, 4), width=8))
-    return shipped.MODELS["vqvae_scenes"]._replace(
-        learns_from=lambda generator, device: data.scenes(64, generator).pictures.to(device),
-        scores=lambda model, device: scenes.score_vqvae(model, device, count=8),
+def small(monkeypatch):
+    """vqvae_scenes in small, "small", which learns from few scenes; it is among the shipped models while a test runs."""
+    model = replace(
+        scenes.VQVAE_SCENES,
+        name="small",
+        build=lambda: VQVAE((3, 24, 24), VectorQuantizer(16, 4), width=8),
+        examples=lambda generator, device: data.scenes(64, generator).pictures.to(device),
+        settings={"steps": 7, "lr": 1e-3, "seed": 0, "ema_decay": 0.9, "save_every": 2},
         batch=4,
+        count=8,
     )
+    monkeypatch.setitem(shipped.MODELS, "small", model)
+    return model

@@ -1,14 +1,13 @@
-import io
-
-import ipywidgets
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from vqdit_lite import assistant as module
-from vqdit_lite import data, models, motion, recipes, sound
-from vqdit_lite.app.assistant import Assistant, in_motion, kind_of, panel, read_prompt, write
+from vqdit_lite import audio, data
+from vqdit_lite.app.assistant import Assistant, in_motion
+from vqdit_lite.app.files import kind_of, read_prompt, write
+from vqdit_lite.masked import MaskedDiffusion
+from vqdit_lite.multimodal import restrict_to_tokens, retry_until_consistent, sub_layout
+from vqdit_lite.shipped import any_to_any, base, load, scenes
 
 CPU = torch.device("cpu")
 SENTENCE = "small red circle above large blue square"
@@ -34,41 +33,41 @@ def scene():
 
 
 def test_before_training_it_says_exactly_what_joint_scenes_says():
-    fresh = models.build("any_to_any")
+    fresh = any_to_any.ANY_TO_ANY.build()
     any_to_any.take_over_joint_scenes(fresh)
     names = ("text", "picture")
     old = scenes.pairs(data.scenes(3, generator()), CPU)
-    new = any_to_any.LAYOUT.only(*names).pack(**scenes.LAYOUT.unpack(old))
+    new = sub_layout(any_to_any.LAYOUT, *names).pack(**scenes.LAYOUT.unpack(old))
     t = torch.tensor([0.1, 0.5, 0.9])
     with torch.no_grad():
-        wanted = shipped.load("joint_scenes")(old, t)
+        wanted = load("joint_scenes")(old, t)
         said = restrict_to_tokens(fresh.eval(), any_to_any.LAYOUT.tokens(*names))(new, t)
     assert torch.equal(said[..., :12], wanted[..., :12])
     assert torch.equal(said[..., 13:77], wanted[..., 12:76])
 
 
-def test_an_excerpt_of_everything_is_the_model_itself():
-    model, x = shipped.load("any_to_any"), torch.randint(any_to_any.LAYOUT.mask_id, (2, 95), generator=generator())
+def test_a_model_restricted_to_all_tokens_is_the_model_itself():
+    model, x = load("any_to_any"), torch.randint(any_to_any.LAYOUT.mask_id, (2, 95), generator=generator())
     t = torch.tensor([0.2, 0.8])
+    whole = restrict_to_tokens(model, any_to_any.LAYOUT.tokens(*any_to_any.LAYOUT.segments))
     with torch.no_grad():
-        assert torch.equal(restrict_to_tokens(model, any_to_any.LAYOUT.tokens(*any_to_any.LAYOUT.segments))(x, t), model(x, t))
+        assert torch.equal(whole(x, t), model(x, t))
 
 
 def test_what_is_cut_out_of_a_sequence_has_no_say():
-    model, kept = shipped.load("any_to_any"), any_to_any.LAYOUT.tokens("text", "sound")
+    model, layout = load("any_to_any"), any_to_any.LAYOUT
+    picture, sound = layout.tokens("picture"), layout.tokens("sound")
     x = any_to_any.triples(data.scenes(2, generator()), generator(), CPU)
     other = x.clone()
-    other[:, any_to_any.LAYOUT.tokens("picture")] = any_to_any.LAYOUT.pack(picture=torch.zeros(2, 36, dtype=torch.long))[
-        :, any_to_any.LAYOUT.tokens("picture")
-    ]
+    other[:, picture] = layout.pack(picture=torch.zeros(2, 36, dtype=torch.long))[:, picture]
     said = [any_to_any.tell(model, row, ("sound",), "text", generator()) for row in (x, other)]
     assert torch.equal(*said)
-    assert (said[0][:, ~kept] == any_to_any.LAYOUT.mask_id).all()
-    assert torch.equal(said[0][:, any_to_any.LAYOUT.tokens("sound")], x[:, any_to_any.LAYOUT.tokens("sound")])
+    assert (said[0][:, picture] == layout.mask_id).all()
+    assert torch.equal(said[0][:, sound], x[:, sound])
 
 
 def test_a_transformer_of_any_to_any_fits_its_bounds():
-    model = shipped.load("any_to_any")
+    model = load("any_to_any")
     assert sum(weight.numel() for weight in model.parameters()) <= 5_000_000
     assert (base.FOLDER / "any_to_any.safetensors").stat().st_size <= 20e6
 
@@ -87,7 +86,7 @@ def test_a_transformer_of_any_to_any_fits_its_bounds():
 def test_the_shipped_model_goes_in_all_six_directions(given, asked, least):
     fresh = data.scenes(60, generator(5))
     x = any_to_any.triples(fresh, generator(5), CPU)
-    made = any_to_any.translate(shipped.load("any_to_any"), x, given, asked, generator(5))
+    made = any_to_any.translate(load("any_to_any"), x, given, asked, generator(5))
     assert any_to_any.share_right(made, asked, fresh, CPU) >= least
 
 
@@ -170,8 +169,9 @@ def test_unknown_words_are_named_with_the_nearest_known_ones(helper):
         helper.ask("smal red circle xyzzy", "picture", generator())
     with pytest.raises(ValueError, match='"orange"'):
         helper.ask("small orange circle", "picture", generator())
-    with pytest.raises(ValueError, match="empty"):
-        helper.ask("  ", "picture", generator())
+    for asked in ("picture", "clip"):
+        with pytest.raises(ValueError, match="empty"):
+            helper.ask("  ", asked, generator())
     with pytest.raises(ValueError, match="8 symbols; at most 7"):
         helper.ask(f"{SENTENCE} red", "picture", generator())
 
@@ -187,7 +187,7 @@ def test_a_scene_that_is_to_move_does_something_that_is_possible():
     assert in_motion("red", generator()) == "red"
 
 
-# ---------------------------------------------------------------- the assistant and its panel
+# ---------------------------------------------------------------- the assistant
 
 
 def test_whatever_is_given_whatever_is_asked(helper, scene):
@@ -212,90 +212,12 @@ def test_quiet_and_loud_voices_are_understood(helper, gain):
 
 def test_steps_and_guidance_reach_the_sampler(helper, monkeypatch):
     seen = []
-    sample = models.MaskedDiffusion.sample
+    sample = MaskedDiffusion.sample
 
     def watched(self, denoiser, start, times, *args, **kwargs):
         seen.append(len(times) - 1)
         return sample(self, denoiser, start, times, *args, **kwargs)
 
-    monkeypatch.setattr(models.MaskedDiffusion, "sample", watched)
+    monkeypatch.setattr(MaskedDiffusion, "sample", watched)
     helper.ask(SENTENCE, "picture", generator(), steps=5)
     assert seen[0] == 5
-
-
-def texts(widget):
-    """All that a widget and those inside it show as text."""
-    own = [widget.value] if isinstance(widget, ipywidgets.HTML) else []
-    return own + [text for child in getattr(widget, "children", ()) for text in texts(child)]
-
-
-def find(widget, kind):
-    """All widgets of a kind, in order."""
-    own = [widget] if type(widget) is kind else []
-    return own + [found for child in getattr(widget, "children", ()) for found in find(child, kind)]
-
-
-def test_the_panel_answers_in_every_kind(helper, monkeypatch):
-    asked_for = []
-    answers = {
-        "text": "red",
-        "picture": torch.rand(3, 24, 24),
-        "sound": torch.rand(800),
-        "clip": torch.rand(3, 8, 24, 24),
-    }
-
-    def ask(prompt, asked, generator, scale, steps):
-        asked_for.append((prompt if isinstance(prompt, str) else tuple(prompt.shape), asked, scale, steps))
-        return answers[asked]
-
-    monkeypatch.setattr(helper, "ask", ask)
-    shown = panel(helper)
-    [kinds], [tabs] = find(shown, ipywidgets.ToggleButtons), find(shown, ipywidgets.Tab)
-    for kind in ("text", "sound", "clip"):
-        kinds.value = kind
-    assert [kind for _, kind, *_ in asked_for] == ["picture", "text", "sound", "clip"]
-    assert asked_for[0] == (SENTENCE, "picture", 2.0, 52)
-    kinds.value = "text"
-    assert any("“red”" in text for text in texts(shown))
-    tabs.selected_index = 1
-    answer = next(button for button in find(shown, ipywidgets.Button) if button.description == "Answer")
-    answer.click()
-    tabs.selected_index = 2
-    answer.click()
-    assert [prompt for prompt, *_ in asked_for[-2:]] == [(3, 24, 24), (data.SOUND_FRAMES * audio.HOP,)]
-    find(shown, ipywidgets.FloatSlider)[0].value = 3
-    find(shown, ipywidgets.IntSlider)[0].value = 7
-    kinds.value = "picture"
-    assert asked_for[-1][1:] == ("picture", 3.0, 7)
-
-
-def test_the_panel_draws_where_one_clicks(helper):
-    scene = module._Scene(seed=0)
-    assert data.captions(scene.objects) == ["small red circle"]
-    scene.menus[0].value, scene.menus[1].value, scene.menus[2].value = "large", "blue", "square"
-    scene.places[8].click()
-    assert data.captions(scene.objects) == ["small red circle above large blue square"]
-    scene.places[4].click()
-    assert data.captions(data.read_scenes(scene.prompt()[None])) == ["large blue square"]
-
-
-@pytest.mark.parametrize("version", [7, 8])
-def test_the_panel_takes_files(version, scene):
-    content = io.BytesIO()
-    Image.fromarray((255 * scene).round().byte().permute(1, 2, 0).numpy()).save(content, "PNG")
-
-    class Upload:
-        value = (
-            {"mine.png": {"content": content.getvalue(), "metadata": {"name": "mine.png"}}}
-            if version == 7
-            else ({"name": "mine.png", "content": memoryview(content.getvalue())},)
-        )
-
-    assert np.abs(module._uploaded(Upload).numpy() - scene.numpy()).max() < 0.01
-
-
-def test_the_panel_says_what_is_wrong(helper):
-    shown = panel(helper)
-    find(shown, ipywidgets.Text)[0].value = "small purpel circle"
-    next(button for button in find(shown, ipywidgets.Button) if button.description == "Answer").click()
-    assert any("I do not know" in text for text in texts(shown))

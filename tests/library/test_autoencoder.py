@@ -79,14 +79,14 @@ def test_tokens_stand_row_by_row():
 
 @pytest.mark.parametrize("shape", [(3, 10, 8), (3, 8, 10), (3, 0, 8), (0, 8, 8), (3, -4, 8)])
 def test_sizes_that_do_not_divide_by_four_are_named(shape):
-    with pytest.raises(ValueError, match=rf"4 divides.*\({shape[0]}, {shape[1]}, {shape[2]}\)"):
+    with pytest.raises(ValueError, match=rf"divisible by 4; it is \({shape[0]}, {shape[1]}, {shape[2]}\)"):
         VQVAE(shape, VectorQuantizer(16, 4))
 
 
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.rand(2, 1, 8, 12), r"\(batch, 3, 8, 12\); torch.float32 of shape \(2, 1, 8, 12\)"),
+        (torch.rand(2, 1, 8, 12), r"\(batch, 3, 8, 12\); got torch.float32 of shape \(2, 1, 8, 12\)"),
         (torch.rand(3, 8, 12), r"shape \(3, 8, 12\)"),
         (torch.rand(2, 3, 8, 8), r"shape \(2, 3, 8, 8\)"),
         (torch.zeros(2, 3, 8, 12, dtype=torch.uint8), "torch.uint8"),
@@ -176,9 +176,14 @@ def test_a_space_leaves_training_mode_and_moves_no_code():
 
 
 @pytest.mark.parametrize(("shape", "grid"), [((3, 8, 12), "2 × 3"), ((3, 12, 8), "3 × 2"), ((3, 4, 4), "1 × 1")])
-def test_a_grid_of_odd_sides_is_named(shape, grid):
-    with pytest.raises(ValueError, match=f"even sides; it is {grid}"):
+def test_a_grid_of_odd_height_or_width_is_named(shape, grid):
+    with pytest.raises(ValueError, match=f"even height and width; it is {grid}"):
         LatentSpace(VQVAE(shape, VectorQuantizer(16, 4), width=8))
+
+
+def test_a_quantizer_that_does_not_count_is_named():
+    with pytest.raises(ValueError, match="needs a VectorQuantizer; it is a FiniteScalarQuantizer"):
+        LatentSpace(VQVAE((3, 8, 16), FiniteScalarQuantizer([3, 3]), width=8))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 16), (2, 2, 15), (2, 16)])
@@ -191,7 +196,7 @@ def test_tokens_of_another_grid_are_named(space, shape):
 
 
 @pytest.mark.parametrize(("shape", "tokens"), [((32, 40), 10), ((3, 16, 8), 8), ((3, 8, 16, 12), 24)])
-def test_one_two_and_three_sides_work_alike(shape, tokens):
+def test_one_two_and_three_spatial_dims_work_alike(shape, tokens):
     torch.manual_seed(0)
     model = VQVAE(shape, VectorQuantizer(16, 4), width=8)
     x = torch.rand(2, *shape)
@@ -214,6 +219,6 @@ def test_a_token_of_a_clip_does_not_see_frames_far_away():
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4, 4, 4, 4), (3, 10), (3, 4, 6, 4)])
-def test_shapes_of_other_sides_are_named(shape):
-    with pytest.raises(ValueError, match="one to three sides that 4 divides"):
+def test_shapes_of_other_sizes_are_named(shape):
+    with pytest.raises(ValueError, match="one to three sizes, all divisible by 4"):
         VQVAE(shape, VectorQuantizer(16, 4))

@@ -2,6 +2,7 @@ import doctest
 import importlib
 import importlib.metadata
 import pkgutil
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ import torch
 from PIL import Image
 
 import vqdit_lite
-from vqdit_lite import doctor, learn, models, recipes
+from vqdit_lite import checkpoints, shipped
 from vqdit_lite.__main__ import main
+from vqdit_lite.app import doctor
+from vqdit_lite.app.learn import drawing, scores
+from vqdit_lite.shipped import base
 
 MODULES = [module.name for module in pkgutil.walk_packages(vqdit_lite.__path__, "vqdit_lite.")]
 
@@ -21,12 +25,6 @@ MODULES = [module.name for module in pkgutil.walk_packages(vqdit_lite.__path__, 
 def plain_environment(monkeypatch):
     monkeypatch.delenv("VQDIT_DATA", raising=False)
     monkeypatch.setenv("VQDIT_DEVICE", "cpu")
-
-
-@pytest.fixture
-def small(monkeypatch, small_recipe):
-    recipe = small_recipe._replace(settings={"steps": 20, "lr": 1e-3, "seed": 0})
-    monkeypatch.setitem(shipped.MODELS, "small", recipe)
 
 
 @pytest.mark.parametrize("name", ["vqdit_lite", *MODULES])
@@ -96,10 +94,26 @@ def test_doctor_says_where_the_course_itself_is_not_installed(monkeypatch, capsy
 
 
 def test_doctor_names_a_missing_checkpoint(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(shipped.load, "__defaults__", ("cpu", tmp_path))
+    monkeypatch.setattr(base, "FOLDER", tmp_path)
     lines = missing(capsys)
     assert len(lines) == len(shipped.MODELS)
     assert all("no model card" in line for line in lines)
+
+
+def test_doctor_finds_a_tokenizer_that_is_another_though_its_card_has_the_right_hash(monkeypatch, capsys, tmp_path):
+    """Every code has another number, so every token that other models have learned means something else."""
+    shutil.copytree(base.FOLDER, tmp_path / "checkpoints")
+    monkeypatch.setattr(base, "FOLDER", tmp_path / "checkpoints")
+    tokenizer = shipped.load("vqvae_scenes")
+    with torch.no_grad():
+        tokenizer.quantizer.codebook.copy_(tokenizer.quantizer.codebook.flip(0))
+    path = base.FOLDER / "vqvae_scenes.safetensors"
+    checkpoints.save(path, tokenizer, checkpoints.read_card(path), torch.float16)
+    lines = missing(capsys)
+    trained_with_it = [name for name, model in shipped.MODELS.items() if shipped.find("vqvae_scenes") in model.needs]
+    assert [line.split()[2].rstrip(":") for line in lines] == trained_with_it
+    assert {"dit_scenes", "masked_scenes", "joint_scenes"} <= set(trained_with_it)
+    assert all("was trained with another vqvae_scenes than the one in" in line for line in lines)
 
 
 def test_doctor_names_a_device_that_is_not_there(monkeypatch, capsys):
@@ -115,7 +129,7 @@ def test_doctor_names_a_data_folder_that_is_none(monkeypatch, capsys, tmp_path):
     capsys.readouterr()
     monkeypatch.setenv("VQDIT_DATA", str(tmp_path / "nowhere"))
     [line] = missing(capsys)
-    assert "nowhere, which is no folder" in line
+    assert "nowhere, which is not a folder" in line
 
 
 # ---------------------------------------------------------------- train
@@ -146,7 +160,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
         yield {}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipes, "train", interrupted)
+    monkeypatch.setattr(base.Shipped, "train", interrupted)
     assert main(["train", "vqvae_scenes"]) == 130
     assert "goes on from the last save" in capsys.readouterr().err
 
@@ -213,7 +227,7 @@ def test_ctrl_c_leaves_what_stood_there(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     (tmp_path / "out.png").write_bytes(b"precious")
-    monkeypatch.setattr("vqdit_lite.assistant.Assistant.ask", interrupted)
+    monkeypatch.setattr("vqdit_lite.app.assistant.Assistant.ask", interrupted)
     assert main(["generate", SENTENCE, str(tmp_path / "out.png")]) == 130
     assert "Stopped. Nothing was written." in capsys.readouterr().err
     assert (tmp_path / "out.png").read_bytes() == b"precious"
@@ -229,8 +243,8 @@ def test_help_teaches_by_examples(capsys):
 
 
 def test_learn_says_what_it_does_and_generate_uses_what_it_leaves(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(learn, "WIDTH", 32)
-    monkeypatch.setattr(learn, "DRAWINGS", 10)
+    monkeypatch.setattr(drawing, "WIDTH", 32)
+    monkeypatch.setattr(scores, "DRAWINGS", 10)
     for number in range(24):
         name = ("dark", "light")[number % 2]
         (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
@@ -273,7 +287,7 @@ def test_learn_can_be_interrupted(tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(learn, "learn", interrupted)
+    monkeypatch.setattr("vqdit_lite.app.learn.learn", interrupted)
     assert main(["learn", str(tmp_path)]) == 130
     assert "goes on from the last save" in capsys.readouterr().err
 

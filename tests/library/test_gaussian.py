@@ -13,11 +13,15 @@ from torch.distributions import Normal
 from vqdit_lite.gaussian import (
     GaussianDiffusion,
     IdealDenoiser,
+    ddim,
     ddim_step,
+    dpm_solver,
     dpm_solver_step,
     from_target,
     guided,
+    heun,
     heun_step,
+    target_coefficients,
     to_target,
 )
 from vqdit_lite.schedule import cosine, ddpm, flow, linear, sigmoid, stratified_times, time_grid, zero_terminal_snr
@@ -137,10 +141,10 @@ def test_a_ddim_step_is_that_of_diffusers(scheduler, name, eta, index):
     schedule = PRESERVING[name]
     theirs = scheduler("DDIMScheduler", schedule, prediction_type="sample", clip_sample=False)
     theirs.set_timesteps(50)
-    x, x0, fresh = random(4, 3), random(4, 3, seed=1), random(4, 3, seed=2)
-    now, then = levels(schedule, (index + 1) / STEPS), levels(schedule, (index - 19) / STEPS)
-    ours = ddim_step(x0, (x - now[0] * x0) / now[1], now, then, eta, fresh)
-    close(ours, theirs.step(x0, index, x, eta=eta, variance_noise=fresh).prev_sample)
+    x, x0, z = random(4, 3), random(4, 3, seed=1), random(4, 3, seed=2)
+    level, next_level = levels(schedule, (index + 1) / STEPS), levels(schedule, (index - 19) / STEPS)
+    ours = ddim_step(x0, (x - level[0] * x0) / level[1], level, next_level, eta, z)
+    close(ours, theirs.step(x0, index, x, eta=eta, variance_noise=z).prev_sample)
 
 
 @pytest.mark.parametrize("name", PRESERVING)
@@ -151,9 +155,9 @@ def test_the_ancestral_step_is_that_of_diffusers(scheduler, name, steps, at):
     theirs = scheduler("DDPMScheduler", schedule, prediction_type="sample", clip_sample=False)
     theirs.set_timesteps(steps)
     index, *later = theirs.timesteps[at:].tolist() if at != -1 else theirs.timesteps[-1:].tolist()
-    now, then = levels(schedule, (index + 1) / STEPS), levels(schedule, (later[0] + 1) / STEPS if later else 0)
+    level, next_level = levels(schedule, (index + 1) / STEPS), levels(schedule, (later[0] + 1) / STEPS if later else 0)
     x, x0 = random(4, 3), random(4, 3, seed=1)
-    ours = ddim_step(x0, (x - now[0] * x0) / now[1], now, then, 1.0, random(4, 3, seed=5))
+    ours = ddim_step(x0, (x - level[0] * x0) / level[1], level, next_level, 1.0, random(4, 3, seed=5))
     close(ours, theirs.step(x0, index, x, generator=generator(5)).prev_sample)
 
 
@@ -166,8 +170,8 @@ def test_a_whole_way_back_by_ddim_is_that_of_diffusers(scheduler, predict, eta):
     x, draw, expected = random(4, 3), generator(7), [random(4, 3)]
     for index in theirs.timesteps.tolist():
         output = wavy(x, torch.full((4,), (index + 1) / STEPS, dtype=torch.float64))
-        fresh = torch.randn(4, 3, generator=draw).double() if eta else None
-        x = theirs.step(output, index, x, eta=eta, variance_noise=fresh).prev_sample
+        z = torch.randn(4, 3, generator=draw).double() if eta else None
+        x = theirs.step(output, index, x, eta=eta, variance_noise=z).prev_sample
         expected.append(x)
     ours = GaussianDiffusion(ddpm(), predict).sample(wavy, random(4, 3), times, "ddim", eta, generator(7))
     for step, wanted in zip(ours, expected, strict=True):
@@ -275,8 +279,9 @@ def test_a_target_that_does_not_tell_everything_is_named(predict, t):
         lambda: GaussianDiffusion(linear(), "noise"),
         lambda: to_target("noise", *random(4)),
         lambda: from_target("noise", *random(4)),
+        lambda: target_coefficients("noise", *random(2)),
     ],
-    ids=["diffusion", "to", "from"],
+    ids=["diffusion", "to", "from", "coefficients"],
 )
 def test_an_unknown_target_is_named(use):
     with pytest.raises(ValueError, match="predict must be one of eps, x0, v, flow; it is 'noise'"):
@@ -309,7 +314,7 @@ def test_shapes_that_do_not_fit_are_named(eps, t):
 
 
 def test_times_outside_zero_and_one_are_named(schedule):
-    with pytest.raises(ValueError, match=r"\[0, 1\]; 0.5 to 500 came"):
+    with pytest.raises(ValueError, match=r"\[0, 1\]; got 0.5 to 500"):
         GaussianDiffusion(schedule).corrupt(random(2, 3), torch.tensor([0.5, 500]), random(2, 3))
 
 
@@ -396,26 +401,27 @@ def random_levels(schedule, seed):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_a_ddim_step_leads_to_the_signal_and_the_noise_of_the_earlier_time(schedule, eta, seed):
-    now, then = random_levels(schedule, seed)
+    level, next_level = random_levels(schedule, seed)
     one, none = number(1), number(0)
-    close(ddim_step(one, none, now, then, eta, none), then[0])
-    kept, fresh = ddim_step(none, one, now, then, eta, none), ddim_step(none, none, now, then, eta, one)
-    close(kept**2 + fresh**2, then[1] ** 2)
-    assert (fresh > 0) == (eta > 0)
+    close(ddim_step(one, none, level, next_level, eta, none), next_level[0])
+    kept, added = ddim_step(none, one, level, next_level, eta, none), ddim_step(none, none, level, next_level, eta, one)
+    close(kept**2 + added**2, next_level[1] ** 2)
+    assert (added > 0) == (eta > 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_ancestral_step_is_bayes_posterior(schedule, seed):
-    now, then = random_levels(schedule, seed)
+    level, next_level = random_levels(schedule, seed)
     x0, x = random(2, seed=seed)
-    eps, none = (x - now[0] * x0) / now[1], number(0)
-    mean = ddim_step(x0, eps, now, then, 1.0, none)
-    std = ddim_step(none, none, now, then, 1.0, number(1))
-    # x then comes from x0, and x now from x then: the posterior of x then is integrated on a grid.
-    grid = torch.linspace(-12, 12, 20_001, dtype=torch.float64) * then[1] + then[0] * x0
-    ratio = now[0] / then[0]
-    added = (now[1] ** 2 - (ratio * then[1]) ** 2).sqrt()
-    share = (Normal(then[0] * x0, then[1]).log_prob(grid) + Normal(ratio * grid, added).log_prob(x)).softmax(0)
+    eps, none = (x - level[0] * x0) / level[1], number(0)
+    mean = ddim_step(x0, eps, level, next_level, 1.0, none)
+    std = ddim_step(none, none, level, next_level, 1.0, number(1))
+    # The earlier x comes from x0, and x from the earlier one, whose posterior is integrated on a grid.
+    grid = torch.linspace(-12, 12, 20_001, dtype=torch.float64) * next_level[1] + next_level[0] * x0
+    ratio = level[0] / next_level[0]
+    added = (level[1] ** 2 - (ratio * next_level[1]) ** 2).sqrt()
+    of_x0, of_x = Normal(next_level[0] * x0, next_level[1]).log_prob(grid), Normal(ratio * grid, added).log_prob(x)
+    share = (of_x0 + of_x).softmax(0)
     posterior_mean = (share * grid).sum()
     close(mean, posterior_mean, 1e-6)
     close(std, (share * (grid - posterior_mean).square()).sum().sqrt(), 1e-6)
@@ -423,32 +429,46 @@ def test_the_ancestral_step_is_bayes_posterior(schedule, seed):
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_a_step_to_the_clean_end_is_the_predicted_data(schedule, eta):
-    x0, eps, fresh = random(3, 4)
-    close(ddim_step(x0, eps, levels(schedule, 0.3), levels(schedule, 0.0), eta, fresh), x0)
+    x0, eps, z = random(3, 4)
+    close(ddim_step(x0, eps, levels(schedule, 0.3), levels(schedule, 0.0), eta, z), x0)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_solver_step_without_a_step_before_and_a_heun_step_with_the_same_noise_are_ddim_steps(schedule, seed):
-    now, then = random_levels(schedule, seed)
+    level, next_level = random_levels(schedule, seed)
     x0, eps = random(4), random(4, seed=1)
-    x, ddim = now[0] * x0 + now[1] * eps, ddim_step(x0, eps, now, then, 0.0, torch.zeros_like(x0))
-    close(dpm_solver_step(x, x0, now, then, None), ddim)
-    close(dpm_solver_step(x, x0, now, then, (x0, levels(schedule, 1 - 1e-6))), ddim)
-    close(heun_step(x, eps, now, then, lambda there: eps), ddim)
+    x, plain = level[0] * x0 + level[1] * eps, ddim_step(x0, eps, level, next_level)
+    close(dpm_solver_step(x, x0, level, next_level, None), plain)
+    close(dpm_solver_step(x, x0, level, next_level, (x0, levels(schedule, 1 - 1e-6))), plain)
+    close(heun_step(x, eps, eps, level, next_level), plain)
 
 
-def test_a_heun_step_looks_where_ddim_leads():
-    now, then = random_levels(cosine(), 0)
-    x0, eps, seen = random(4), random(4, seed=1), []
-    heun_step(now[0] * x0 + now[1] * eps, eps, now, then, lambda there: seen.append(there) or eps)
-    close(seen[0], ddim_step(x0, eps, now, then, 0.0, torch.zeros_like(x0)))
+def test_heun_looks_where_ddim_leads():
+    times, seen = torch.tensor([0.7, 0.4], dtype=torch.float64), []
+
+    def denoiser(x, t):
+        seen.append(x)
+        return torch.sin(x)
+
+    diffusion = GaussianDiffusion(cosine())
+    list(heun(diffusion, denoiser, random(4, 3), times))
+    x0, eps = diffusion.read(denoiser, random(4, 3), times[0])
+    close(seen[1], ddim_step(x0, eps, levels(cosine(), 0.7), levels(cosine(), 0.4)))
+
+
+@pytest.mark.parametrize(("method", "sampler"), [("ddim", ddim), ("heun", heun), ("dpm_solver", dpm_solver)])
+def test_a_method_is_a_sampler_by_its_name(method, sampler):
+    diffusion, times = GaussianDiffusion(cosine()), time_grid(5)
+    expected = diffusion.sample(wavy, random(4, 3), times, method)
+    ours = sampler(diffusion, wavy, random(4, 3), times)
+    assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
 
 
 def test_along_the_flow_a_ddim_step_is_eulers():
     times, diffusion = time_grid(10), GaussianDiffusion(flow(), "flow")
     x = random(4, 3)
-    for (t, t_then), ours in zip(pairwise(times), list(diffusion.sample(wavy, x, times, "ddim"))[1:], strict=True):
-        x = x + (t_then - t) * wavy(x, t.expand(4))
+    for (t, next_t), ours in zip(pairwise(times), list(diffusion.sample(wavy, x, times, "ddim"))[1:], strict=True):
+        x = x + (next_t - t) * wavy(x, t.expand(4))
         close(ours, x)
 
 
@@ -534,16 +554,16 @@ def test_from_pure_noise_to_clean_data_no_step_divides_by_zero(schedule, method)
     assert torch.cdist(x, MIXTURE).min(1).values.max() < 1e-2
 
 
-def move_along_quantiles(x, points, spread, now, then):
+def move_along_quantiles(x, points, std, level, next_level):
     """Where the deterministic way back leads in one dimension: it keeps the share of the data below x."""
 
     def share_below(x, signal, noise):
-        return torch.special.ndtr((x - signal * points.T) / (signal**2 * spread**2 + noise**2).sqrt()).mean(1)
+        return torch.special.ndtr((x - signal * points.T) / (signal**2 * std**2 + noise**2).sqrt()).mean(1)
 
-    wanted, low, high = share_below(x, *now), torch.full_like(x[:, 0], -20), torch.full_like(x[:, 0], 20)
+    wanted, low, high = share_below(x, *level), torch.full_like(x[:, 0], -20), torch.full_like(x[:, 0], 20)
     for _ in range(80):
         middle = (low + high) / 2
-        below = share_below(middle[:, None], *then) < wanted
+        below = share_below(middle[:, None], *next_level) < wanted
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
     return middle[:, None]
 
@@ -551,10 +571,10 @@ def move_along_quantiles(x, points, spread, now, then):
 @pytest.mark.parametrize("name", ["cosine", "flow"])
 @pytest.mark.parametrize(("method", "order"), [("ddim", 1), ("heun", 2), ("dpm_solver", 2)])
 def test_halving_the_steps_shrinks_the_error_by_the_order_of_the_method(name, method, order):
-    schedule, points, spread = SCHEDULES[name], number(-1.5).new_tensor([[-1.5], [0.2], [1.0]]), 0.6
+    schedule, points, std = SCHEDULES[name], number(-1.5).new_tensor([[-1.5], [0.2], [1.0]]), 0.6
     diffusion, start = GaussianDiffusion(schedule), torch.linspace(-1.5, 1.5, 12, dtype=torch.float64)[:, None]
-    ideal = IdealDenoiser(diffusion, points, spread)
-    exact = move_along_quantiles(start, points, spread, levels(schedule, 0.98), levels(schedule, 0.02))
+    ideal = IdealDenoiser(diffusion, points, std)
+    exact = move_along_quantiles(start, points, std, levels(schedule, 0.98), levels(schedule, 0.02))
     errors = []
     for steps in (40, 80, 160):
         times = 0.02 + 0.96 * time_grid(steps)
@@ -571,11 +591,11 @@ def sliced_wasserstein(x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 def test_twenty_solver_steps_are_as_good_as_a_thousand_ancestral_ones():
-    diffusion, spread, n = GaussianDiffusion(cosine()), 0.2, 2000
-    ideal = IdealDenoiser(diffusion, MIXTURE, spread)
+    diffusion, std, n = GaussianDiffusion(cosine()), 0.2, 2000
+    ideal = IdealDenoiser(diffusion, MIXTURE, std)
 
     def true(seed):
-        return MIXTURE[torch.randint(3, (n,), generator=generator(seed))] + spread * random(n, 2, seed=seed)
+        return MIXTURE[torch.randint(3, (n,), generator=generator(seed))] + std * random(n, 2, seed=seed)
 
     *_, quick = diffusion.sample(ideal, random(n, 2), time_grid(20))
     *_, slow = diffusion.sample(ideal, random(n, 2, seed=1), time_grid(1000), "ancestral", generator=generator())
@@ -644,7 +664,7 @@ def test_a_denoiser_that_is_not_finite_is_named_with_its_time(method, bad):
 
 @pytest.mark.parametrize("output", [(4,), (4, 1), (3, 3), (4, 3, 1)])
 def test_a_denoiser_that_returns_another_shape_is_named(output):
-    with pytest.raises(ValueError, match=r"\(4, 3\); " + str(output).replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(ValueError, match=r"\(4, 3\); got " + str(output).replace("(", r"\(").replace(")", r"\)")):
         way_back(lambda x, t: torch.zeros(output, dtype=torch.float64))
 
 
@@ -671,23 +691,23 @@ def test_the_ideal_denoiser_of_points_is_bayes_by_brute_force(schedule, predict,
 
 @pytest.mark.parametrize("t", [0.05, 0.4, 0.9])
 def test_the_ideal_denoiser_of_a_mixture_is_bayes_by_integration(schedule, predict, t):
-    points, spread, (signal, noise) = number(0).new_tensor([[-1.5], [0.3], [1.0]]), 0.4, levels(schedule, t)
+    points, std, (signal, noise) = number(0).new_tensor([[-1.5], [0.3], [1.0]]), 0.4, levels(schedule, t)
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
-    ours = IdealDenoiser(GaussianDiffusion(schedule, predict), points, spread)(x, number(t).expand(9))
+    ours = IdealDenoiser(GaussianDiffusion(schedule, predict), points, std)(x, number(t).expand(9))
     x0 = torch.linspace(-6, 6, 20_001, dtype=torch.float64)
-    prior = Normal(points, spread).log_prob(x0).logsumexp(0)
+    prior = Normal(points, std).log_prob(x0).logsumexp(0)
     shares = (prior + Normal(signal * x0, noise).log_prob(x)).softmax(1)
     close(ours[:, 0], (shares * to_target(predict, x0, (x - signal * x0) / noise, signal, noise)).sum(1), 1e-7)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.3])
+@pytest.mark.parametrize("std", [0.0, 0.3])
 @pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
-def test_the_ideal_noise_is_the_score_of_the_mixture(schedule, spread, t):
+def test_the_ideal_noise_is_the_score_of_the_mixture(schedule, std, t):
     signal, noise = levels(schedule, t)
     x = random(7, 2).requires_grad_()
-    std = ((signal * spread) ** 2 + noise**2).sqrt()
-    Normal(signal * MIXTURE, std).log_prob(x[:, None]).sum(-1).logsumexp(1).sum().backward()
-    eps = IdealDenoiser(GaussianDiffusion(schedule, "eps"), MIXTURE, spread)(x.detach(), number(t).expand(7))
+    std_of_x = ((signal * std) ** 2 + noise**2).sqrt()
+    Normal(signal * MIXTURE, std_of_x).log_prob(x[:, None]).sum(-1).logsumexp(1).sum().backward()
+    eps = IdealDenoiser(GaussianDiffusion(schedule, "eps"), MIXTURE, std)(x.detach(), number(t).expand(7))
     close(-eps / noise, x.grad, 1e-8)
 
 
@@ -709,10 +729,10 @@ def test_no_other_denoiser_has_a_lower_loss_than_the_ideal_one(predict):
         assert diffusion.loss(lambda x, t, change=change: change(ideal(x, t)), x0, generator(1))["loss"] > best
 
 
-@pytest.mark.parametrize(("points", "spread"), [(torch.zeros(0, 2), 0.0), (torch.zeros(3, 2), -0.5)])
-def test_an_ideal_denoiser_of_nothing_is_refused(points, spread):
-    with pytest.raises(ValueError, match=f"{len(points)} points and {spread} came"):
-        IdealDenoiser(GaussianDiffusion(linear()), points, spread)
+@pytest.mark.parametrize(("points", "std"), [(torch.zeros(0, 2), 0.0), (torch.zeros(3, 2), -0.5)])
+def test_an_ideal_denoiser_of_nothing_is_refused(points, std):
+    with pytest.raises(ValueError, match=f"got {len(points)} points and {std}"):
+        IdealDenoiser(GaussianDiffusion(linear()), points, std)
 
 
 # ---------------------------------------------------------------- guidance

@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vqdit_lite import learn
+from vqdit_lite import checkpoints
+from vqdit_lite.app.learn import drawing, learning, load_run, scores
+from vqdit_lite.app.learn.folder import Examples, find_pictures, split
 
 CPU = torch.device("cpu")
 COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 160, 30)}
@@ -22,8 +24,8 @@ WEIGHTS = ("vqvae.safetensors", "dit.safetensors")
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """A small transformer and few drawings to score, so that a run takes a second."""
-    monkeypatch.setattr(learn, "WIDTH", 32)
-    monkeypatch.setattr(learn, "DRAWINGS", 20)
+    monkeypatch.setattr(drawing, "WIDTH", 32)
+    monkeypatch.setattr(scores, "DRAWINGS", 20)
 
 
 def picture(colour: tuple[int, ...], number: int) -> Image.Image:
@@ -63,7 +65,7 @@ def alone(tmp_path):
 def run(folder, out, steps=2, size=16):
     """Learn a little, and return what was said."""
     said = []
-    learn.learn(folder, out, CPU, size, steps, said.append)
+    learning.learn(folder, out, CPU, size, steps, said.append)
     return said
 
 
@@ -82,7 +84,7 @@ def test_the_folders_in_which_pictures_lie_are_their_classes(classes, tmp_path):
     (classes / "red" / "more").mkdir()
     picture(COLOURS["red"], 1).save(classes / "red" / "more" / "deep.png")
     picture(COLOURS["red"], 1).save(classes / "loose.png")
-    kind, texts, [note] = learn.find(classes, tmp_path / "out")
+    kind, texts, [note] = find_pictures(classes, tmp_path / "out")
     assert kind == "classes"
     assert {file.name: text for file, text in texts.items()}["deep.png"] == "red"
     assert sorted(texts.values()) == ["blue"] * 12 + ["red"] * 13
@@ -92,7 +94,7 @@ def test_the_folders_in_which_pictures_lie_are_their_classes(classes, tmp_path):
 @pytest.mark.parametrize("inside", ["", "all"])
 def test_pictures_in_one_place_have_no_classes(tmp_path, inside):
     folder = write_pictures(tmp_path / "pictures", inside=inside)
-    kind, texts, notes = learn.find(folder, tmp_path / "out")
+    kind, texts, notes = find_pictures(folder, tmp_path / "out")
     assert kind == "pictures"
     assert list(texts.values()) == [""] * 24
     assert notes == []
@@ -103,7 +105,7 @@ def test_a_captions_file_says_what_pictures_show(tmp_path, name):
     folder = write_pictures(tmp_path / "pictures", count=3)
     lines = ["red/red00.png\tA red square, large.", 'red/red01.png\t"It\'s RED"', "nowhere.png\ta ghost", "", "odd"]
     (folder / name).write_text("\n".join(lines), encoding="utf-8")
-    kind, texts, [note] = learn.find(folder, tmp_path / "out")
+    kind, texts, [note] = find_pictures(folder, tmp_path / "out")
     assert kind == "captions"
     assert {file.name: text for file, text in texts.items()} == {
         "red00.png": "a red square large",
@@ -115,10 +117,10 @@ def test_a_captions_file_says_what_pictures_show(tmp_path, name):
 def test_a_captions_file_that_names_no_picture_or_is_no_text_is_named(alone, tmp_path):
     (alone / "captions.txt").write_text("cat.png, a cat")
     with pytest.raises(ValueError, match=r"captions\.txt names none of the 24 pictures .* a tab or a comma"):
-        learn.find(alone, tmp_path / "out")
+        find_pictures(alone, tmp_path / "out")
     (alone / "captions.txt").write_bytes(b"red00.png, \xff\xfe\xfa")
-    with pytest.raises(ValueError, match=r"captions\.txt is no text in UTF-8"):
-        learn.find(alone, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"captions\.txt is not text in UTF-8"):
+        find_pictures(alone, tmp_path / "out")
 
 
 def test_hidden_folders_and_earlier_runs_are_nothing_to_learn_from(classes):
@@ -126,7 +128,7 @@ def test_hidden_folders_and_earlier_runs_are_nothing_to_learn_from(classes):
         (classes / name).mkdir(parents=True)
         picture(COLOURS["red"], 1).save(classes / name / "gallery.png")
     (classes / "runs" / "old" / "run.json").write_text("{}")
-    _, texts, notes = learn.find(classes, classes / "runs" / "new")
+    _, texts, notes = find_pictures(classes, classes / "runs" / "new")
     assert set(texts.values()) == {"red", "blue"}
     assert notes == []
 
@@ -141,12 +143,12 @@ def test_a_missing_folder_and_one_without_pictures_are_named(tmp_path):
 
 def test_held_out_rows_are_a_tenth_and_never_all_of_a_class():
     texts = ["a"] * 300 + ["b"] * 50 + ["c", "d", "d"]
-    shown, held_out = learn.split("classes", texts)
-    assert sorted(shown.tolist() + held_out.tolist()) == list(range(353))
+    train, held_out = split("classes", texts)
+    assert sorted(train.tolist() + held_out.tolist()) == list(range(353))
     assert len(held_out) == 35
-    assert {texts[row] for row in shown} == {"a", "b", "c", "d"}
+    assert {texts[row] for row in train} == {"a", "b", "c", "d"}
     assert 29 <= sum(texts[row] == "a" for row in held_out) <= 31
-    assert len(learn.split("pictures", [""] * 30_000)[1]) == 1000
+    assert len(split("pictures", [""] * 30_000)[1]) == 1000
 
 
 # ---------------------------------------------------------------- a run
@@ -164,7 +166,7 @@ def test_classes_are_learned_and_drawn(classes, tmp_path):
         "vqvae.json",
         "vqvae.safetensors",
     ]
-    learned = learn.load(tmp_path / "out")
+    learned = load_run(tmp_path / "out")
     assert learned.names == ["blue", "red"]
     red, blue, free = (learned.draw(prompt, 3, seeded()) for prompt in ("red", "blue", ""))
     assert red.shape == blue.shape == free.shape == (3, 3, 16, 16)
@@ -178,7 +180,7 @@ def test_classes_are_learned_and_drawn(classes, tmp_path):
 def test_captions_are_learned_and_drawn(captions, tmp_path):
     said = run(captions, tmp_path / "out")
     assert said[0].startswith("24 pictures with captions of 4 words")
-    learned = learn.load(tmp_path / "out")
+    learned = load_run(tmp_path / "out")
     assert learned.names == ["a", "blue", "red", "square"]
     for prompt in ("a red square", "Red!", ""):
         assert learned.draw(prompt, 2, seeded()).shape == (2, 3, 16, 16)
@@ -189,7 +191,7 @@ def test_captions_are_learned_and_drawn(captions, tmp_path):
 def test_pictures_alone_are_learned_and_drawn(alone, tmp_path):
     said = run(alone, tmp_path / "out")
     assert "as asked" not in said[-1]
-    learned = learn.load(tmp_path / "out")
+    learned = load_run(tmp_path / "out")
     assert learned.draw("", 2, seeded()).shape == (2, 3, 16, 16)
     with pytest.raises(ValueError, match="neither classes nor captions"):
         learned.draw("red", 1, seeded())
@@ -198,7 +200,7 @@ def test_pictures_alone_are_learned_and_drawn(alone, tmp_path):
 @pytest.mark.parametrize("kind", ["classes", "captions"])
 def test_unknown_words_are_named_with_the_nearest_known_ones(request, tmp_path, kind):
     run(request.getfixturevalue(kind), tmp_path / "out")
-    learned = learn.load(tmp_path / "out")
+    learned = load_run(tmp_path / "out")
     with pytest.raises(ValueError, match=r"'bleu' \(nearest: blue\)\. Known are: .*blue, red"):
         learned.draw("bleu", 1, seeded())
     with pytest.raises(ValueError, match="count must be at least 1; it is 0"):
@@ -206,9 +208,9 @@ def test_unknown_words_are_named_with_the_nearest_known_ones(request, tmp_path, 
 
 
 def untrained(kind, texts):
-    examples = learn.Examples(kind, texts, torch.zeros(len(texts), 3, 16, 16, dtype=torch.uint8))
-    about = learn.describe(examples)
-    return learn.Learned(about, learn._new_vqvae(about).eval())
+    examples = Examples(kind, texts, torch.zeros(len(texts), 3, 16, 16, dtype=torch.uint8))
+    about = drawing.describe(examples)
+    return drawing.Learned(about, drawing.new_vqvae(about).eval())
 
 
 class Obedient(torch.nn.Module):
@@ -255,7 +257,7 @@ def test_scores_tell_good_drawings_from_wrong_ones_and_from_copies(kind):
 
     def score(made):
         learned.draw_each = lambda prompts, generator, bar: torch.stack([made(prompt) for prompt in prompts])
-        return learn.score_drawings(learned, pictures[:80], texts[:80], pictures[80:], texts[80:])
+        return scores.score_drawings(learned, pictures[:80], texts[:80], pictures[80:], texts[80:])
 
     fresh = {
         name: iter((pictures[texts.index(name) + 80 :: 2].float() / 255).repeat(20, 1, 1, 1)) for name in texts[:2]
@@ -276,8 +278,8 @@ def test_scores_tell_good_drawings_from_wrong_ones_and_from_copies(kind):
 @pytest.fixture
 def unscored(monkeypatch):
     """Scores and gallery are told elsewhere, and take longest."""
-    monkeypatch.setattr(learn, "score_drawings", lambda *_: {"frechet_over_real": 1.0, "nearest_over_real": 1.0})
-    monkeypatch.setattr(learn, "draw_gallery", lambda path, *_: learn.checkpoints.replace(path, b"gallery"))
+    monkeypatch.setattr(learning, "score_drawings", lambda *_: {"frechet_over_real": 1.0, "nearest_over_real": 1.0})
+    monkeypatch.setattr(learning, "draw_gallery", lambda path, *_: checkpoints.replace(path, b"gallery"))
 
 
 @pytest.fixture
@@ -318,13 +320,14 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(classes
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from vqdit_lite import learn
+from vqdit_lite import checkpoints
+from vqdit_lite.app.learn import drawing, learning, scores
 
-learn.WIDTH, learn.DRAWINGS, draw = 32, 5, random.Random(0)
+drawing.WIDTH, scores.DRAWINGS, draw = 32, 5, random.Random(0)
 for kills in range(11):
     child = os.fork()
     if child == 0:
-        learn.learn(Path(sys.argv[1]), Path(sys.argv[2]), torch.device("cpu"), 16, 2)
+        learning.learn(Path(sys.argv[1]), Path(sys.argv[2]), torch.device("cpu"), 16, 2)
         os._exit(0)
     if kills < 10:
         time.sleep(draw.uniform(0, 0.5))
@@ -340,7 +343,7 @@ for kills in range(11):
 def test_a_finished_run_is_not_repeated(classes, tmp_path, monkeypatch):
     first = run(classes, tmp_path / "out")
     before = weights(tmp_path / "out")
-    monkeypatch.setattr(learn, "fit", None)
+    monkeypatch.setattr(learning, "fit", None)
     assert run(classes, tmp_path / "out") == first[-1:]
     assert weights(tmp_path / "out") == before
 
@@ -348,7 +351,7 @@ def test_a_finished_run_is_not_repeated(classes, tmp_path, monkeypatch):
 def stopped_run(classes, out, monkeypatch):
     """A run that got as far as its pictures."""
     with monkeypatch.context() as patch:
-        patch.setattr(learn, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(learning, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(classes, out)
 
@@ -416,7 +419,7 @@ def mixed(classes):
 
 def test_odd_pictures_are_read_and_damaged_ones_left_out_with_a_sentence(mixed, tmp_path):
     said = run(mixed, tmp_path / "out")
-    assert said[0] == "Left out 1 files that are no pictures: notes.md."
+    assert said[0] == "Left out 1 files that are not pictures: notes.md."
     assert said[1] == "Left out 2 pictures that cannot be read: broken.png, empty.jpg."
     assert said[2].startswith("30 pictures in 2 classes")
 
@@ -440,7 +443,7 @@ def test_grey_pictures_are_learned_in_one_channel(tmp_path, noise, channels):
             folder / f"{number}.png"
         )
     run(folder, tmp_path / "out")
-    assert learn.load(tmp_path / "out").draw("", 1, seeded()).shape == (1, channels, 16, 16)
+    assert load_run(tmp_path / "out").draw("", 1, seeded()).shape == (1, channels, 16, 16)
 
 
 def test_pictures_that_are_all_the_same_can_be_scored(tmp_path):
@@ -479,7 +482,7 @@ def test_an_out_that_holds_other_files_is_refused_and_untouched(classes, tmp_pat
 
 
 def test_an_out_that_cannot_be_written_is_a_sentence_before_any_work(classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(learn.data, "read_picture", None)
+    monkeypatch.setattr("vqdit_lite.app.learn.folder.read_picture", None)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match=r"Could not write .* bytes to .*run\.json \(.*\); nothing was written"):
         run(classes, tmp_path / "file" / "out")
@@ -493,8 +496,8 @@ def test_an_out_without_permission_is_a_sentence(classes, tmp_path):
 
 
 def test_too_little_room_is_a_sentence_before_any_work(classes, tmp_path, monkeypatch):
-    monkeypatch.setattr(learn.data, "read_picture", None)
-    monkeypatch.setattr(learn.shutil, "disk_usage", lambda path: Full)
+    monkeypatch.setattr("vqdit_lite.app.learn.folder.read_picture", None)
+    monkeypatch.setattr(learning.shutil, "disk_usage", lambda path: Full)
     with pytest.raises(OSError, match=r"has 10 MB left, and this takes 200: make room"):
         run(classes, tmp_path / "out")
 
@@ -524,7 +527,7 @@ def test_a_run_that_is_not_finished_names_the_command_that_finishes_it(classes, 
     stopped_run(classes, tmp_path / "out", monkeypatch)
     for out in (tmp_path / "out", tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match=rf"{out.name} holds no finished run.*--out .*{out.name}"):
-            learn.load(out)
+            load_run(out)
 
 
 def test_weights_of_another_version_or_run_are_a_sentence(classes, tmp_path):
@@ -535,16 +538,16 @@ def test_weights_of_another_version_or_run_are_a_sentence(classes, tmp_path):
     there = json.loads(card)
     there["pictures"]["version"] = 0
     (out / "dit.json").write_text(json.dumps(there))
-    with pytest.raises(ValueError, match=r"another version of this library \(0 there, 1 here\)"):
-        learn.load(out)
+    with pytest.raises(ValueError, match=rf"another version of this library \(0 there, {drawing.VERSION} here\)"):
+        load_run(out)
     (out / "dit.json").write_text(json.dumps({"sha256": ""}))
-    with pytest.raises(ValueError, match=r"another version of this library \(None there, 1 here\)"):
-        learn.load(out)
+    with pytest.raises(ValueError, match=rf"another version of this library \(None there, {drawing.VERSION} here\)"):
+        load_run(out)
     (out / "dit.json").write_text(card)
     for name in ("vqvae.safetensors", "vqvae.json"):
         (out / name).write_bytes((tmp_path / "other" / name).read_bytes())
     with pytest.raises(ValueError, match="are of different runs"):
-        learn.load(out)
+        load_run(out)
 
 
 def test_damaged_weights_are_named(classes, tmp_path):
@@ -552,7 +555,7 @@ def test_damaged_weights_are_named(classes, tmp_path):
     path = tmp_path / "out" / "dit.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"dit\.safetensors is cut short"):
-        learn.load(tmp_path / "out")
+        load_run(tmp_path / "out")
 
 
 # ---------------------------------------------------------------- Ctrl-C

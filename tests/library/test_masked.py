@@ -100,7 +100,7 @@ def worlds(draw):
     return World(torch.tensor(p, dtype=torch.float64).view((values,) * tokens))
 
 
-def surprise(denoiser, x: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
+def token_nll(denoiser, x: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
     """-log of the probability of each token of x0 (B, N), where x (B, N) is known."""
     return -denoiser(x).log_softmax(-1).gather(2, x0[..., None])[..., 0]
 
@@ -115,17 +115,17 @@ def counted_bound(denoiser, x0: torch.Tensor, mask_id: int) -> torch.Tensor:
     for m in range(1, n + 1):
         for pattern in map(torch.tensor, combinations(range(n), m)):
             x = x0.index_fill(1, pattern, mask_id)
-            total += surprise(denoiser, x, x0)[:, pattern].sum(1) / (m * math.comb(n, m))
+            total += token_nll(denoiser, x, x0)[:, pattern].sum(1) / (m * math.comb(n, m))
     return total
 
 
-def counted_surprise(denoiser, x0: torch.Tensor, mask_id: int) -> torch.Tensor:
+def counted_nll(denoiser, x0: torch.Tensor, mask_id: int) -> torch.Tensor:
     """-log p of each row of x0 (B, N) when tokens are filled in one at a time, in any order with the same chance."""
     n, chances = x0.shape[1], []
     for order in permutations(range(n)):
         x, log_p = torch.full_like(x0, mask_id), torch.zeros(len(x0)).double()
         for place in order:
-            log_p -= surprise(denoiser, x, x0)[:, place]
+            log_p -= token_nll(denoiser, x, x0)[:, place]
             x = x.index_copy(1, torch.tensor([place]), x0[:, place : place + 1])
         chances.append(log_p)
     return math.log(len(chances)) - torch.stack(chances).logsumexp(0)
@@ -144,18 +144,18 @@ def test_with_the_exact_conditionals_the_bound_is_the_entropy(world):
 
 @many_cases
 @given(worlds(), st.floats(0, 3), st.integers(0, 100))
-def test_the_bound_is_never_below_the_surprise(world, noise, seed):
+def test_the_bound_is_never_below_the_negative_log_likelihood(world, noise, seed):
     denoiser = world.denoiser(noise, seed)
     bound = counted_bound(denoiser, world.x, world.mask_id)
-    assert (bound >= counted_surprise(denoiser, world.x, world.mask_id) - 1e-12).all()
+    assert (bound >= counted_nll(denoiser, world.x, world.mask_id) - 1e-12).all()
     assert (world.p * bound).sum() >= world.entropy - 1e-12
 
 
 def test_in_the_counted_world_the_exact_conditionals_know_every_sequence():
     world = a_world()
-    close(counted_surprise(world.denoiser(), world.x, world.mask_id), -world.p.log())
+    close(counted_nll(world.denoiser(), world.x, world.mask_id), -world.p.log())
     wrong = world.denoiser(noise=1.0)
-    gap = counted_bound(wrong, world.x, world.mask_id) - counted_surprise(wrong, world.x, world.mask_id)
+    gap = counted_bound(wrong, world.x, world.mask_id) - counted_nll(wrong, world.x, world.mask_id)
     assert gap.max() > 0.01
 
 
@@ -189,8 +189,8 @@ def test_tokens_with_times_of_their_own_give_a_bound_as_well():
     last = world.x.clone()
     last[:, 0] = world.mask_id
     # Each token is hidden by itself, with a chance t and a weight 1/t; half of the time the other is known.
-    known = surprise(world.denoiser(), last, world.x)[:, 0] + surprise(world.denoiser(), first, world.x)[:, 1]
-    alone = surprise(world.denoiser(), both, world.x).sum(1)
+    known = token_nll(world.denoiser(), last, world.x)[:, 0] + token_nll(world.denoiser(), first, world.x)[:, 1]
+    alone = token_nll(world.denoiser(), both, world.x).sum(1)
     assert abs(loss / ((world.p * (known + alone)).sum() / 4) - 1) < BOUND_OF_LOSS
 
 
@@ -276,13 +276,13 @@ def test_other_weightings_are_the_same_up_to_ten_and_one(schedule):
 
 
 @pytest.mark.parametrize("weighting", ["bound", "bounded", "unweighted"])
-def test_the_loss_is_the_weighted_surprise_by_hand(schedule, weighting):
+def test_the_loss_is_the_weighted_negative_log_likelihood_by_hand(schedule, weighting):
     world = a_world()
     diffusion, denoiser = MaskedDiffusion(schedule, world.mask_id, weighting), world.denoiser(0.7)
     t, x0 = torch.linspace(0.02, 0.98, 27).double(), world.x
-    fresh = torch.rand(x0.shape, generator=generator())
-    x = diffusion.corrupt(x0, t, fresh)
-    each = (diffusion.weight(t)[:, None] * surprise(denoiser, x, x0)).where(x == world.mask_id, 0)
+    u = torch.rand(x0.shape, generator=generator())
+    x = diffusion.corrupt(x0, t, u)
+    each = (diffusion.weight(t)[:, None] * token_nll(denoiser, x, x0)).where(x == world.mask_id, 0)
     close(diffusion.loss(denoiser, x0, generator(), t=t)["loss"], each.sum() / x0.numel(), 1e-9)
     counts = torch.tensor([0.0, 1.0, 5.0])
     counted = (each * counts).sum() / x0.numel()
@@ -295,8 +295,8 @@ def test_the_loss_is_the_weighted_surprise_by_hand(schedule, weighting):
 @pytest.mark.parametrize("time", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("shape", [(500,), (500, 400)])
 def test_the_share_that_is_hidden_is_what_the_schedule_says(schedule, time, shape):
-    x0, fresh = random_ids(7, 500, 400), torch.rand(500, 400, generator=generator(1))
-    x = MaskedDiffusion(schedule, 7).corrupt(x0, torch.full(shape, time), fresh)
+    x0, u = random_ids(7, 500, 400), torch.rand(500, 400, generator=generator(1))
+    x = MaskedDiffusion(schedule, 7).corrupt(x0, torch.full(shape, time), u)
     hidden = x == 7
     wanted = 1 - schedule.alpha_bar(torch.tensor(time))
     assert (hidden.float().mean() - wanted).abs() < 0.006  # five standard deviations
@@ -305,16 +305,16 @@ def test_the_share_that_is_hidden_is_what_the_schedule_says(schedule, time, shap
 
 def test_each_token_follows_the_time_of_its_own(schedule):
     t = torch.linspace(0, 1, 12).expand(20_000, 12)
-    fresh = torch.rand(20_000, 12, generator=generator())
-    x = MaskedDiffusion(schedule, 2).corrupt(torch.zeros(20_000, 12, dtype=torch.long), t, fresh)
+    u = torch.rand(20_000, 12, generator=generator())
+    x = MaskedDiffusion(schedule, 2).corrupt(torch.zeros(20_000, 12, dtype=torch.long), t, u)
     assert ((x == 2).float().mean(0) - (1 - schedule.alpha_bar(t[0]))).abs().max() < 0.02
 
 
 @pytest.mark.parametrize("own", [False, True])
 def test_at_the_ends_nothing_and_everything_is_hidden(schedule, own):
     x0, t = random_ids(5, 2, 1000), torch.tensor([0.0, 1.0])
-    for fresh in (torch.rand(2, 1000, generator=generator()), torch.zeros(2, 1000), torch.full((2, 1000), 1 - 2**-24)):
-        x = MaskedDiffusion(schedule, 5).corrupt(x0, t[:, None].expand(2, 1000) if own else t, fresh)
+    for u in (torch.rand(2, 1000, generator=generator()), torch.zeros(2, 1000), torch.full((2, 1000), 1 - 2**-24)):
+        x = MaskedDiffusion(schedule, 5).corrupt(x0, t[:, None].expand(2, 1000) if own else t, u)
         assert torch.equal(x[0], x0[0])
         assert (x[1] == 5).all()
 
@@ -323,13 +323,13 @@ def test_at_the_ends_nothing_and_everything_is_hidden(schedule, own):
 
 
 @many_cases
-@given(now=st.floats(0, 0.99), share=st.floats(0, 1), eta=st.floats(0, 1), seed=st.integers(0, 99))
-def test_an_ancestral_step_keeps_what_the_schedule_says(now, share, eta, seed):
-    then = now + share * (1 - now)
-    x = torch.where(torch.rand(1, 40_000, generator=generator(seed)) < now, 0, 9)
-    fresh = torch.rand(1, 40_000, generator=generator(seed + 100), dtype=torch.float64)
-    after = ancestral_step(x, torch.ones_like(x), 9, now, then, eta, fresh)
-    assert abs((after != 9).double().mean() - then) < 0.015  # six standard deviations
+@given(known=st.floats(0, 0.99), share=st.floats(0, 1), eta=st.floats(0, 1), seed=st.integers(0, 99))
+def test_an_ancestral_step_keeps_what_the_schedule_says(known, share, eta, seed):
+    next_known = known + share * (1 - known)
+    x = torch.where(torch.rand(1, 40_000, generator=generator(seed)) < known, 0, 9)
+    u = torch.rand(1, 40_000, generator=generator(seed + 100), dtype=torch.float64)
+    after = ancestral_step(x, torch.ones_like(x), 9, known, next_known, eta, u)
+    assert abs((after != 9).double().mean() - next_known) < 0.015  # six standard deviations
     assert not (after[x == 0] == 1).any()
     if eta == 0:
         assert torch.equal(after[x == 0], x[x == 0])
@@ -401,8 +401,10 @@ def test_so_many_tokens_are_left_as_the_schedule_says_but_one_at_least_is_filled
     states = way(MaskedDiffusion(schedule, 4), torch.zeros(6, 15).long(), times, method, frozen=frozen, **chance)
     free, left = (~frozen).sum(1), (~frozen).sum(1)
     known = enumerate(schedule.alpha_bar(times)[1:].tolist(), 1)
-    for (step, then), (before, x) in zip(known, pairwise(states), strict=True):
-        planned = [math.floor(count * (1 - then) + 1e-6) for count in free.tolist()]  # at such counts no doubt arises
+    for (step, next_known), (before, x) in zip(known, pairwise(states), strict=True):
+        planned = [
+            math.floor(count * (1 - next_known) + 1e-6) for count in free.tolist()
+        ]  # at such counts no doubt arises
         left = torch.minimum(torch.tensor(planned).clamp(min=steps - step), left - 1)  # one is kept for each step
         assert torch.equal((x == 4).sum(1), left)
         assert torch.equal(x[before < 4], before[before < 4])  # and nothing is hidden again
@@ -580,7 +582,7 @@ def watch_confidence(monkeypatch):
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
-def test_without_randomness_the_confidence_is_the_tempered_probability(watch_confidence, temperature):
+def test_without_a_choice_temperature_the_confidence_is_the_tempered_probability(watch_confidence, temperature):
     start, diffusion = torch.zeros(50, 6).long(), MaskedDiffusion(linear(), 3)
     way(diffusion, start, time_grid(6), "confidence", denoiser=constant, temperature=temperature)
     assert len(watch_confidence) == 6
@@ -590,15 +592,19 @@ def test_without_randomness_the_confidence_is_the_tempered_probability(watch_con
 
 @pytest.mark.parametrize("kind", GRIDS)
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_the_randomness_is_scaled_by_the_time_of_the_step_alone(watch_confidence, kind, temperature):
-    times, choice_temperature, options = time_grid(5, kind), 3.0, {"temperature": temperature, "choice_temperature": 3.0}
+def test_the_choice_temperature_is_scaled_by_the_time_of_the_step_alone(watch_confidence, kind, temperature):
+    times, choice_temperature, options = (
+        time_grid(5, kind),
+        3.0,
+        {"temperature": temperature, "choice_temperature": 3.0},
+    )
     way(MaskedDiffusion(cosine(), 3), torch.zeros(5000, 6).long(), times, "confidence", denoiser=constant, **options)
-    for (drawn, confidence, _), then in zip(watch_confidence, times[1:].tolist(), strict=True):
+    for (drawn, confidence, _), next_t in zip(watch_confidence, times[1:].tolist(), strict=True):
         noise = confidence - (LOGITS / temperature).log_softmax(0)[drawn]
-        if then == 0:
+        if next_t == 0:
             close(noise, torch.zeros_like(noise))
         else:
-            noise = noise / (choice_temperature * then)  # Gumbel: P(below z) is exp(-exp(-z))
+            noise = noise / (choice_temperature * next_t)  # Gumbel: P(below z) is exp(-exp(-z))
             for level in (-1.0, 0.0, 0.6, 2.0):
                 assert abs((noise < level).double().mean() - math.exp(-math.exp(-level))) < 0.015
 
@@ -607,14 +613,14 @@ def test_the_confidence_can_be_followed_by_hand(watch_confidence):
     draw = generator(5)
     diffusion, start = MaskedDiffusion(linear(), 3), torch.zeros(4, 5).long()
     list(diffusion.sample(constant, start, time_grid(3), "confidence", 0.0, generator(5), choice_temperature=4.0))
-    for (drawn, confidence, _), then in zip(watch_confidence, (2 / 3, 1 / 3, 0), strict=True):
+    for (drawn, confidence, _), next_t in zip(watch_confidence, (2 / 3, 1 / 3, 0), strict=True):
         tokens = torch.multinomial(LOGITS.softmax(0).expand(20, 3), 1, generator=draw).view(4, 5)
-        fresh = torch.rand(4, 5, generator=draw, dtype=torch.float64)
+        u = torch.rand(4, 5, generator=draw, dtype=torch.float64)
         assert torch.equal(drawn, tokens)
-        close(confidence, LOGITS.log_softmax(0)[tokens] - 4 * then * (-fresh.log()).log(), 1e-9)
+        close(confidence, LOGITS.log_softmax(0)[tokens] - 4 * next_t * (-u.log()).log(), 1e-9)
 
 
-def test_with_much_randomness_the_order_is_nearly_random_and_without_it_the_surest_come_first():
+def test_at_a_high_choice_temperature_the_order_is_nearly_random_and_at_none_the_surest_come_first():
     chances = torch.tensor([[0.99, 0.01], [0.6, 0.4]]).log().expand(20_000, 2, 2)
     share = {}
     for choice_temperature in (0.0, 1.0, 1000.0):
@@ -818,7 +824,7 @@ def test_an_id_that_the_denoiser_does_not_know_is_named():
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (torch.zeros(2, 3), r"torch.int64; torch.float32 of \(2, 3\)"),
+        (torch.zeros(2, 3), r"torch.int64; got torch.float32 of \(2, 3\)"),
         (torch.zeros(3).long(), r"\(batch, tokens\).*\(3,\)"),
         (torch.zeros(2, 3, 4).long(), r"\(batch, tokens\).*\(2, 3, 4\)"),
         (torch.zeros(2, 0).long(), r"\(batch, tokens\).*\(2, 0\)"),
@@ -837,7 +843,7 @@ def test_ids_that_are_no_tokens_are_named(ids, message):
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (torch.zeros(2, 3), "torch.int64; torch.float32"),
+        (torch.zeros(2, 3), "torch.int64; got torch.float32"),
         (torch.zeros(0, 3).long(), r"\(0, 3\)"),
         (torch.tensor([[0, 4]]), "0 … 3; they span 0 … 4"),
         (torch.tensor([[0, -1]]), "0 … 3; they span -1 … 0"),
@@ -848,13 +854,13 @@ def test_a_start_that_holds_no_tokens_is_named(start, message):
         list(MaskedDiffusion(linear(), 3).sample(even, start, time_grid(2), generator=generator()))
 
 
-@pytest.mark.parametrize(("t", "fresh"), [((3,), (2, 3)), ((), (2, 3)), ((2, 1), (2, 3)), ((2,), (2, 1)), ((2,), (3,))])
-def test_times_and_numbers_that_do_not_fit_are_named(t, fresh):
+@pytest.mark.parametrize(("t", "u"), [((3,), (2, 3)), ((), (2, 3)), ((2, 1), (2, 3)), ((2,), (2, 1)), ((2,), (3,))])
+def test_times_and_numbers_that_do_not_fit_are_named(t, u):
     message = r"one time for each row or each token; x0 is \(2, 3\)"
     diffusion, x0 = MaskedDiffusion(linear(), 3), torch.zeros(2, 3).long()
     with pytest.raises(ValueError, match=message):
-        diffusion.corrupt(x0, torch.full(t, 0.5), torch.zeros(fresh))
-    if fresh == (2, 3):
+        diffusion.corrupt(x0, torch.full(t, 0.5), torch.zeros(u))
+    if u == (2, 3):
         with pytest.raises(ValueError, match=message):
             diffusion.loss(even, x0, generator(), t=torch.full(t, 0.5))
 
@@ -868,7 +874,7 @@ def test_times_outside_zero_and_one_are_named():
     ("draws", "times"), [(0, "stratified"), (-2, "stratified"), (0, "antithetic"), (3, "antithetic"), (4, "random")]
 )
 def test_draws_that_cannot_be_made_are_named(draws, times):
-    with pytest.raises(ValueError, match=f"an even number, \"antithetic\"; {draws} '{times}' came"):
+    with pytest.raises(ValueError, match=f"\"antithetic\", with an even number; got {draws} '{times}'"):
         MaskedDiffusion(linear(), 3).nelbo(even, torch.zeros(2, 3).long(), generator(), draws, times)
 
 
@@ -916,10 +922,18 @@ def test_times_must_be_a_tensor():
         list(MaskedDiffusion(linear(), 3).sample(even, torch.zeros(2, 3).long(), [1.0, 0.0], generator=generator()))
 
 
-@pytest.mark.parametrize(("choice_temperature", "method"), [(-1.0, "confidence"), (math.nan, "confidence"), (1.0, "random")])
-def test_a_randomness_that_means_nothing_is_named(choice_temperature, method):
+@pytest.mark.parametrize(
+    ("choice_temperature", "method"), [(-1.0, "confidence"), (math.nan, "confidence"), (1.0, "random")]
+)
+def test_a_choice_temperature_that_means_nothing_is_named(choice_temperature, method):
     with pytest.raises(ValueError, match='choice_temperature is at least 0 and belongs to "confidence"'):
-        way(MaskedDiffusion(linear(), 4), torch.zeros(2, 3).long(), time_grid(2), method, choice_temperature=choice_temperature)
+        way(
+            MaskedDiffusion(linear(), 4),
+            torch.zeros(2, 3).long(),
+            time_grid(2),
+            method,
+            choice_temperature=choice_temperature,
+        )
 
 
 @pytest.mark.parametrize("frozen", [torch.ones(3), torch.ones(2, dtype=torch.bool), torch.ones(2, 4, dtype=torch.bool)])

@@ -7,7 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqdit_lite.metrics import bits_per_token, edit_distance, perplexity, psnr, recall_at, usage
+from vqdit_lite.metrics import (
+    bits_per_token,
+    edit_distance,
+    frechet_distance,
+    perplexity,
+    psnr,
+    recall_at,
+    sliced_wasserstein,
+    usage,
+    word_error_rate,
+)
 
 many_cases = settings(deadline=None, max_examples=25)
 
@@ -66,6 +76,24 @@ def test_even_chances_cost_the_logarithm_of_their_number():
     assert bits_per_token(nats, 2.5) == pytest.approx(12, rel=1e-6)
 
 
+@pytest.mark.parametrize("tokens", [0, -1, math.nan])
+def test_bits_of_no_tokens_are_refused(tokens):
+    with pytest.raises(ValueError, match=f"tokens must be above 0; it is {tokens}"):
+        bits_per_token(torch.ones(2), tokens)
+
+
+@pytest.mark.parametrize(("x", "y"), [((5, 2), (4, 2)), ((5, 2), (5, 3)), ((5,), (5,)), ((1, 5, 2), (1, 5, 2))])
+def test_sets_of_points_that_do_not_match_are_named(x, y):
+    with pytest.raises(ValueError, match=re.escape(f"equally many points (N, D); got {x} and {y}.")):
+        sliced_wasserstein(torch.zeros(x), torch.zeros(y), torch.Generator())
+
+
+@pytest.mark.parametrize(("x", "y"), [((5, 2), (5, 3)), ((1, 2), (5, 2)), ((5, 2), (1, 2)), ((5,), (5, 2))])
+def test_features_that_do_not_match_or_have_no_covariance_are_named(x, y):
+    with pytest.raises(ValueError, match=re.escape(f"at least two rows of each; got {x} and {y}.")):
+        frechet_distance(torch.zeros(x), torch.zeros(y))
+
+
 def recalled_by_hand(k: int, scores: list[list[float]]) -> float:
     found = 0
     for query, row in enumerate(scores):
@@ -107,7 +135,7 @@ def test_scores_that_are_no_numbers_are_not_found():
     ("k", "shape"), [(0, (3, 3)), (4, (3, 3)), (1, (2, 3)), (1, (3,)), (1, (2, 2, 2)), (1, (0, 0))]
 )
 def test_scores_that_are_no_square_and_odd_ks_are_named(k, shape):
-    with pytest.raises(ValueError, match=re.escape(f"k from 1 to Q; {shape} and {k} came")):
+    with pytest.raises(ValueError, match=re.escape(f"k from 1 to Q; got {shape} and {k}.")):
         recall_at(k, torch.zeros(shape))
 
 
@@ -144,3 +172,15 @@ def test_edit_distances_that_are_known():
     assert edit_distance("intention", "execution") == 5
     assert edit_distance("a red circle".split(), "red large circle here".split()) == 3  # words, not letters
     assert edit_distance([], ["one", "two"]) == 2
+
+
+def test_the_word_error_rate_counts_words_over_all_sentences():
+    assert word_error_rate(["a b c", "d"], ["a c", "d"]) == 1 / 4  # not the mean of 1/3 and 0
+    assert word_error_rate(["one"], ["one two three"]) == 2
+    assert word_error_rate(["one two", ""], ["one  two", ""]) == 0
+
+
+@pytest.mark.parametrize(("said", "heard"), [(["one"], ["one", "two"]), (["", " "], ["one", "two"]), ([], [])])
+def test_sentences_that_do_not_match_or_hold_no_word_are_named(said, heard):
+    with pytest.raises(ValueError, match=f"got {len(said)} said and {len(heard)} heard"):
+        word_error_rate(said, heard)

@@ -11,7 +11,19 @@ from torch import nn
 
 from vqdit_lite.gaussian import guided
 from vqdit_lite.masked import MaskedDiffusion
-from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding
+from vqdit_lite.multimodal import (
+    Layout,
+    Segment,
+    TokenEmbedding,
+    answer,
+    fill_in,
+    joint_loss,
+    pairwise_log_likelihoods,
+    segment_denoiser,
+    segment_positions,
+    segment_times,
+    sub_layout,
+)
 from vqdit_lite.schedule import linear, time_grid
 from vqdit_lite.transformer import DiT, sincos, sincos_grid
 
@@ -48,15 +60,15 @@ def anything(layout: Layout, seed: int = 0):
 
 @st.composite
 def layouts(draw):
-    """One to four segments, some of which may share an alphabet, and so have as many ids."""
+    """One to four segments, some of which may share a vocabulary, and so have as many ids."""
     shapes = st.one_of(st.tuples(st.integers(1, 6)), st.tuples(st.integers(1, 4), st.integers(1, 4)))
     count = draw(st.integers(1, 4))
     names = draw(st.permutations(["text", "picture", "sound", "film"]))[:count]
-    shared = {alphabet: draw(st.integers(1, 9)) for alphabet in ("letters", "codes")}
+    shared = {vocabulary: draw(st.integers(1, 9)) for vocabulary in ("letters", "codes")}
     segments = []
     for name in names:
-        alphabet = draw(st.sampled_from(["", "", *shared]))
-        segments.append(Segment(name, shared.get(alphabet) or draw(st.integers(1, 9)), draw(shapes), alphabet))
+        vocabulary = draw(st.sampled_from(["", "", *shared]))
+        segments.append(Segment(name, shared.get(vocabulary) or draw(st.integers(1, 9)), draw(shapes), vocabulary))
     return Layout(*segments)
 
 
@@ -112,11 +124,11 @@ def test_single_hidden_tokens_come_back_as_minus_one(layout, seed):
 
 @many_cases
 @given(layouts())
-def test_segments_share_ids_if_and_only_if_they_share_an_alphabet(layout):
+def test_segments_share_ids_if_and_only_if_they_share_a_vocabulary(layout):
     found, used = ids_of(layout), []
     for (one, ids), (other, others) in itertools.combinations(found.items(), 2):
-        alphabets = layout.segments[one].alphabet, layout.segments[other].alphabet
-        if alphabets[0] and alphabets[0] == alphabets[1]:
+        shared = layout.segments[one].shared_vocabulary, layout.segments[other].shared_vocabulary
+        if shared[0] and shared[0] == shared[1]:
             assert ids == others
         else:
             assert not set(ids) & set(others)
@@ -140,7 +152,7 @@ def test_tokens_of_a_segment_stand_together_in_order(layout):
 
 
 def test_positions_are_those_of_each_segment_alone():
-    positions = LAYOUT.positions(16)
+    positions = segment_positions(LAYOUT, 16)
     assert positions.shape == (13, 16)
     assert torch.equal(positions[LAYOUT.tokens("text")], sincos(torch.arange(3.0), 16))
     assert torch.equal(positions[LAYOUT.tokens("picture")], sincos_grid(2, 3, 16))
@@ -159,7 +171,7 @@ FILM = Layout(
 )  # ids 0 … 4, 5 … 11, 12 … 13, and 5 … 11 again
 
 
-def test_segments_that_share_an_alphabet_count_once():
+def test_segments_that_share_a_vocabulary_count_once():
     assert (FILM.vocabulary, FILM.mask_id, FILM.length) == (14, 14, 17)
     x = FILM.pack(
         first=torch.full((1, 2, 3), 6), second=torch.tensor([[0, 1, 2, 6]]), sound=torch.tensor([[0, 1, 0, 1]])
@@ -174,18 +186,23 @@ def test_segments_that_share_an_alphabet_count_once():
         FILM.unpack(moved)
 
 
-def test_an_alphabet_of_its_own_changes_nothing():
-    plain, named = LAYOUT, Layout(*(part._replace(shared_vocabulary=f"that of {part.name}") for part in (TEXT, PICTURE, SOUND)))
+def test_a_vocabulary_of_its_own_changes_nothing():
+    plain, named = (
+        LAYOUT,
+        Layout(*(part._replace(shared_vocabulary=f"that of {part.name}") for part in (TEXT, PICTURE, SOUND))),
+    )
     parts, model = random_parts(plain, 4), anything(plain)
     x = plain.pack(**parts)
     assert torch.equal(named.pack(**parts), x)
-    assert torch.equal(named.denoiser(model)(x, torch.ones(4)), plain.denoiser(model)(x, torch.ones(4)))
+    assert torch.equal(
+        segment_denoiser(named, model)(x, torch.ones(4)), segment_denoiser(plain, model)(x, torch.ones(4))
+    )
     assert ids_of(plain) == {"text": [*range(5)], "picture": [*range(5, 12)], "sound": [12, 13]} == ids_of(named)
 
 
 def test_a_denoiser_allows_shared_ids_in_each_segment_that_shares_them_and_no_others():
     x, model = torch.full((2, 17), FILM.mask_id), anything(FILM)
-    ours, theirs = FILM.denoiser(model)(x, torch.ones(2)), model(x, torch.ones(2))
+    ours, theirs = segment_denoiser(FILM, model)(x, torch.ones(2)), model(x, torch.ones(2))
     allowed = {"text": range(5), "first": range(5, 12), "sound": range(12, 14), "second": range(5, 12)}
     for name, ids in allowed.items():
         mine, others = list(ids), [i for i in range(14) if i not in ids]
@@ -194,8 +211,8 @@ def test_a_denoiser_allows_shared_ids_in_each_segment_that_shares_them_and_no_ot
         assert not ours.softmax(-1)[:, places][..., others].any()
 
 
-def test_an_alphabet_of_two_sizes_is_refused():
-    with pytest.raises(ValueError, match="first and second share an alphabet, but not its size"):
+def test_a_vocabulary_of_two_sizes_is_refused():
+    with pytest.raises(ValueError, match="first and second share a vocabulary, but not its size"):
         Layout(Segment("first", 7, (2,), "codes"), TEXT, Segment("second", 8, (2,), "codes"))
 
 
@@ -203,7 +220,7 @@ def test_an_alphabet_of_two_sizes_is_refused():
 
 
 def test_tokens_of_a_segment_share_their_time_and_one_segment_of_each_row_is_to_be_learned():
-    t = LAYOUT.times(3000, generator())
+    t = segment_times(LAYOUT, 3000, generator())
     assert t.shape == (3000, 13)
     assert t.dtype == torch.float32
     assert ((t >= 0) & (t <= 1)).all()
@@ -216,7 +233,7 @@ def test_tokens_of_a_segment_share_their_time_and_one_segment_of_each_row_is_to_
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_segments_are_clean_and_hidden_as_often_as_documented(count):
     layout, n = Layout(*(Segment(f"part {i}", 2, (1,)) for i in range(count))), 40_000
-    t = layout.times(n, generator(1))
+    t = segment_times(layout, n, generator(1))
     other = (count - 1) / count  # the chance of not being the one that is learned
     assert ((t == 0).double().mean(0) - other / 2).abs().max() < 0.013  # five standard deviations
     assert ((t == 1).double().mean(0) - other / 4).abs().max() < 0.013
@@ -228,8 +245,8 @@ def test_segments_are_clean_and_hidden_as_often_as_documented(count):
 
 
 def test_times_follow_their_generator():
-    assert torch.equal(LAYOUT.times(50, generator(1)), LAYOUT.times(50, generator(1)))
-    assert not torch.equal(LAYOUT.times(50, generator(1)), LAYOUT.times(50, generator(2)))
+    assert torch.equal(segment_times(LAYOUT, 50, generator(1)), segment_times(LAYOUT, 50, generator(1)))
+    assert not torch.equal(segment_times(LAYOUT, 50, generator(1)), segment_times(LAYOUT, 50, generator(2)))
 
 
 def test_the_loss_of_a_clean_segment_is_nothing_and_of_a_hidden_one_all():
@@ -242,7 +259,7 @@ def test_the_loss_of_a_clean_segment_is_nothing_and_of_a_hidden_one_all():
         return torch.zeros(*x.shape, LAYOUT.vocabulary)
 
     diffusion = MaskedDiffusion(linear(), LAYOUT.mask_id)
-    loss = diffusion.loss(LAYOUT.denoiser(watched), x0, generator(), t=t)["loss"]
+    loss = diffusion.loss(segment_denoiser(LAYOUT, watched), x0, generator(), t=t)["loss"]
     assert torch.equal(seen[0] == LAYOUT.mask_id, LAYOUT.tokens("picture").expand(50, -1))
     assert loss.item() == pytest.approx(6 * math.log(7) / 13, rel=1e-5)  # even chances for its own seven ids
 
@@ -265,9 +282,9 @@ def test_ids_of_other_segments_have_no_chance_even_under_guidance(layout, scale,
     foreign = torch.ones(layout.length, layout.vocabulary, dtype=torch.bool)
     for name, ids in ids_of(layout).items():
         foreign[layout.tokens(name)] = foreign[layout.tokens(name)].index_fill(1, torch.tensor(ids), False)
-    denoiser = guided(layout.denoiser(model), layout.denoiser(model, hide=(first,)), scale, ramp=ramp)
+    denoiser = guided(segment_denoiser(layout, model), segment_denoiser(layout, model, hide=(first,)), scale, ramp=ramp)
     for t in (1.0, 0.4, 0.0):
-        for say in (layout.denoiser(model), denoiser):
+        for say in (segment_denoiser(layout, model), denoiser):
             logits = say(x, torch.full((4,), t))
             chances = logits.softmax(-1)
             assert not logits.isnan().any()
@@ -282,7 +299,7 @@ def test_foreign_ids_have_no_chance_in_any_precision(kind):
         return 20 * torch.randn(*x.shape, LAYOUT.vocabulary, generator=generator()).to(kind)
 
     x = torch.full((2, 13), LAYOUT.mask_id)
-    say = guided(LAYOUT.denoiser(model), LAYOUT.denoiser(model, hide=("text",)), 3)
+    say = guided(segment_denoiser(LAYOUT, model), segment_denoiser(LAYOUT, model, hide=("text",)), 3)
     chances = say(x, torch.ones(2)).softmax(-1)
     assert not chances.isnan().any()
     assert not chances[:, owners(LAYOUT) != LAYOUT.modality[:, None]].any()
@@ -291,13 +308,15 @@ def test_foreign_ids_have_no_chance_in_any_precision(kind):
 def test_within_its_own_vocabulary_a_token_keeps_the_logits_of_the_model():
     model, x = anything(LAYOUT), LAYOUT.pack(**random_parts(LAYOUT, 4)).index_fill(1, torch.tensor([0, 5]), 14)
     own = owners(LAYOUT) == LAYOUT.modality[:, None]
-    assert torch.equal(LAYOUT.denoiser(model)(x, torch.ones(4))[:, own], model(x, torch.full((4,), 2 / 13))[:, own])
+    assert torch.equal(
+        segment_denoiser(LAYOUT, model)(x, torch.ones(4))[:, own], model(x, torch.full((4,), 2 / 13))[:, own]
+    )
 
 
 @pytest.mark.parametrize("hide", [(), ("text",), ("picture",), ("text", "sound"), ("text", "picture", "sound")])
 def test_a_segment_that_is_hidden_has_no_influence(hide):
     first, second = random_parts(LAYOUT, 4), random_parts(LAYOUT, 4, seed=1)
-    denoiser, t = LAYOUT.denoiser(anything(LAYOUT), hide), torch.full((4,), 0.3)
+    denoiser, t = segment_denoiser(LAYOUT, anything(LAYOUT), hide), torch.full((4,), 0.3)
     for name in LAYOUT.segments:
         same = torch.equal(
             denoiser(LAYOUT.pack(**first), t), denoiser(LAYOUT.pack(**(first | {name: second[name]})), t)
@@ -315,8 +334,8 @@ def test_the_model_is_told_the_share_that_is_hidden_from_it():
     x = LAYOUT.pack(**random_parts(LAYOUT, 3))
     x[1, 3:5] = LAYOUT.mask_id
     before = x.clone()
-    LAYOUT.denoiser(model)(x, torch.full((3,), 0.77))
-    LAYOUT.denoiser(model, hide=("text",))(x, torch.full((3,), 0.77))
+    segment_denoiser(LAYOUT, model)(x, torch.full((3,), 0.77))
+    segment_denoiser(LAYOUT, model, hide=("text",))(x, torch.full((3,), 0.77))
     torch.testing.assert_close(seen[0][1], torch.tensor([0, 2, 0]) / 13)
     torch.testing.assert_close(seen[1][1], torch.tensor([3, 5, 3]) / 13)
     assert (seen[1][0][:, :3] == LAYOUT.mask_id).all()
@@ -328,7 +347,9 @@ def test_the_model_is_told_the_share_that_is_hidden_from_it():
 def test_what_is_filled_in_belongs_to_its_segment(method, steps, given_name):
     parts, frozen = random_parts(LAYOUT, 30), LAYOUT.tokens(given_name)
     start, model = LAYOUT.pack(**{given_name: parts[given_name]}), anything(LAYOUT)
-    denoiser = guided(LAYOUT.denoiser(model), LAYOUT.denoiser(model, hide=(given_name,)), 3, ramp=True)
+    denoiser = guided(
+        segment_denoiser(LAYOUT, model), segment_denoiser(LAYOUT, model, hide=(given_name,)), 3, ramp=True
+    )
     steps = min(steps, (~frozen).sum().item())
     *_, x = MaskedDiffusion(linear(), LAYOUT.mask_id).sample(
         denoiser, start, time_grid(steps), method, generator=generator(), frozen=frozen, temperature=0.5
@@ -371,7 +392,7 @@ def test_a_code_reaches_the_tokens_that_have_it_and_no_others(changed):
 
 
 @pytest.mark.parametrize("name", ["first", "second"])
-def test_codes_of_one_segment_serve_all_that_share_its_alphabet(name):
+def test_codes_of_one_segment_serve_all_that_share_its_vocabulary(name):
     codes, x = torch.randn(7, 4, generator=generator()), FILM.pack(**random_parts(FILM, 5))
     layer = TokenEmbedding(FILM, 16, **{name: codes})
     vectors = layer(x) - layer.ids(x) - layer.modality(FILM.modality)
@@ -413,9 +434,72 @@ def test_weights_and_codes_go_through_a_state_dict():
 
 
 def test_a_transformer_takes_a_layout():
-    model = DiT(embedding(picture=torch.randn(7, 4)), LAYOUT.vocabulary, LAYOUT.positions(16), depth=1, heads=2)
+    model = DiT(
+        embedding(picture=torch.randn(7, 4)), LAYOUT.vocabulary, segment_positions(LAYOUT, 16), depth=1, heads=2
+    )
     x = LAYOUT.pack(text=random_parts(LAYOUT, 3)["text"])
-    assert LAYOUT.denoiser(model)(x, torch.ones(3)).shape == (3, 13, 14)
+    assert segment_denoiser(LAYOUT, model)(x, torch.ones(3)).shape == (3, 13, 14)
+
+
+# ---------------------------------------------------------------- the loss, and asking
+
+
+def test_a_joint_loss_draws_times_of_segments_unless_they_are_given():
+    x0, model = LAYOUT.pack(**random_parts(LAYOUT, 50)), anything(LAYOUT)
+    draw = generator(1)
+    t = segment_times(LAYOUT, 50, draw)
+    given_times = joint_loss(LAYOUT, model, x0, draw, t)["loss"]
+    assert torch.equal(joint_loss(LAYOUT, model, x0, generator(1))["loss"], given_times)
+    hidden = torch.ones(50, 13)
+    even = joint_loss(LAYOUT, lambda x, t: torch.zeros(*x.shape, 14), x0, generator(), hidden, weighting="unweighted")
+    assert even["loss"].item() == pytest.approx((3 * math.log(5) + 6 * math.log(7) + 4 * math.log(2)) / 13, rel=1e-5)
+
+
+def test_a_joint_loss_follows_the_weights_of_tokens():
+    x0, model = LAYOUT.pack(**random_parts(LAYOUT, 50)), anything(LAYOUT)
+    parts = [
+        joint_loss(LAYOUT, model, x0, generator(), token_weight=LAYOUT.tokens(name).float())["loss"]
+        for name in LAYOUT.segments
+    ]
+    assert min(parts) > 0
+    torch.testing.assert_close(sum(parts), joint_loss(LAYOUT, model, x0, generator())["loss"])
+
+
+def test_what_a_model_never_sees_changes_nothing():
+    model, parts, other = anything(LAYOUT), random_parts(LAYOUT, 4), random_parts(LAYOUT, 4, seed=1)
+    starts = (LAYOUT.pack(**parts), LAYOUT.pack(**(parts | {"text": other["text"]})))
+    frozen = LAYOUT.tokens("text", "picture")
+    settings = {"steps": 4, "scale": 3.0, "condition": ("picture",)}
+    seen, unseen = (
+        [fill_in(LAYOUT, model, x, frozen, generator(), hide=hide, **settings)[:, 9:] for x in starts]
+        for hide in ((), ("text",))
+    )
+    assert not torch.equal(*seen)
+    assert torch.equal(*unseen)
+
+
+def test_an_answer_takes_at_most_one_step_a_token():
+    calls = []
+
+    def model(x, t):
+        calls.append(len(x))
+        return torch.zeros(*x.shape, LAYOUT.vocabulary)
+
+    x = LAYOUT.pack(**random_parts(LAYOUT, 2))
+    answer(LAYOUT, model, x, ("picture",), ("text",), generator(), scale=1.0)
+    assert len(calls) == 3
+
+
+def test_likelihoods_of_pairs_are_those_of_each_pair_alone():
+    model, x = anything(LAYOUT), LAYOUT.pack(**random_parts(LAYOUT, 3))
+    table = pairwise_log_likelihoods(LAYOUT, model, x, "text", draws=4, seed=2)
+    frozen = LAYOUT.tokens("text")
+    for row, column in itertools.product(range(3), repeat=2):
+        pair = x[column].where(frozen, x[row])[None]
+        bound = MaskedDiffusion(linear(), LAYOUT.mask_id).nelbo(
+            segment_denoiser(LAYOUT, model), pair, generator(2), 4, frozen=frozen
+        )
+        torch.testing.assert_close(table[row, column], -bound[0])
 
 
 # ---------------------------------------------------------------- bad input
@@ -432,7 +516,7 @@ def test_segments_of_one_name_and_none_at_all_are_refused():
     "segment", [("text", 0, (3,)), ("text", 5, ()), ("text", 5, (0,)), ("text", 5, (2, 0)), ("text", 5, (2, 2, 2))]
 )
 def test_a_segment_without_ids_or_sides_is_named(segment):
-    with pytest.raises(ValueError, match="at least one id, and one or two sides.*" + re.escape(str(Segment(*segment)))):
+    with pytest.raises(ValueError, match="at least one id, and one or two sizes.*" + re.escape(str(Segment(*segment)))):
         Layout(Segment(*segment))
 
 
@@ -441,7 +525,7 @@ def test_a_segment_without_ids_or_sides_is_named(segment):
     [
         lambda: LAYOUT.pack(words=torch.zeros(1, 3).long()),
         lambda: LAYOUT.tokens("text", "words"),
-        lambda: LAYOUT.denoiser(None, hide=("words",)),
+        lambda: segment_denoiser(LAYOUT, None, hide=("words",)),
         lambda: embedding(words=torch.zeros(5, 2)),
     ],
     ids=["pack", "tokens", "denoiser", "embedding"],
@@ -459,7 +543,7 @@ def test_nothing_to_pack_is_refused():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"text": torch.zeros(2, 4).long()}, r"text takes .* \(batch, 3\); torch.int64 of shape \(2, 4\)"),
+        ({"text": torch.zeros(2, 4).long()}, r"text takes .* \(batch, 3\); got torch.int64 of shape \(2, 4\)"),
         ({"text": torch.zeros(3).long()}, "each segment as"),
         ({"text": torch.zeros(2, 3)}, r"text takes whole numbers .*torch.float32"),
         ({"picture": torch.zeros(2, 3, 2).long()}, r"picture takes .* \(batch, 2, 3\); .* \(2, 3, 2\)"),
@@ -498,7 +582,7 @@ def test_ids_of_another_segment_are_named(place, number, name):
 
 @pytest.mark.parametrize("shape", [(6, 4), (8, 4), (7,), (1, 7, 4)])
 def test_a_codebook_of_another_shape_is_named(shape):
-    with pytest.raises(ValueError, match=r"picture has 7 ids.*\(7, D\); " + re.escape(str(shape))):
+    with pytest.raises(ValueError, match=r"picture has 7 ids.*\(7, D\); got " + re.escape(str(shape))):
         embedding(picture=torch.zeros(shape))
 
 
@@ -511,7 +595,7 @@ def three():
 
 @pytest.mark.parametrize("names", [("text", "sound"), ("sound", "text"), ("picture",), ("text", "picture", "sound")])
 def test_a_part_of_a_layout_has_the_ids_of_the_whole(names):
-    whole, part = three(), three().only(*names)
+    whole, part = three(), sub_layout(three(), *names)
     ids = {name: torch.randint(segment.vocabulary, (4, *segment.shape)) for name, segment in whole.segments.items()}
     x = whole.pack(**ids)
     cut = x[:, whole.tokens(*names)]
@@ -521,20 +605,20 @@ def test_a_part_of_a_layout_has_the_ids_of_the_whole(names):
     }
     assert (part.vocabulary, part.mask_id) == (whole.vocabulary, whole.mask_id)
     assert part.length == len(part.modality) == cut.shape[1]
-    assert torch.equal(part.positions(8), whole.positions(8)[whole.tokens(*names)])
+    assert torch.equal(segment_positions(part, 8), segment_positions(whole, 8)[whole.tokens(*names)])
 
 
 def test_a_part_of_a_layout_keeps_its_tokens_in_their_own_vocabulary():
-    part = three().only("text", "sound")
-    denoiser = part.denoiser(lambda x, t: torch.zeros(*x.shape, 23))
+    part = sub_layout(three(), "text", "sound")
+    denoiser = segment_denoiser(part, lambda x, t: torch.zeros(*x.shape, 23))
     likely = denoiser(torch.zeros(1, 5, dtype=torch.long), torch.ones(1)).softmax(-1)[0]
     assert torch.equal(likely[:2].nonzero()[:, 1].unique(), torch.arange(5))
     assert torch.equal(likely[2:].nonzero()[:, 1].unique(), torch.arange(12, 23))
 
 
 def test_times_of_a_part_are_those_of_its_segments():
-    part = three().only("picture", "sound")
-    t = part.times(200, torch.Generator().manual_seed(0))
+    part = sub_layout(three(), "picture", "sound")
+    t = segment_times(part, 200, torch.Generator().manual_seed(0))
     assert t.shape == (200, 7)
     assert (t[:, :4] == t[:, :1]).all()
     assert (t[:, 4:] == t[:, 4:5]).all()
@@ -543,4 +627,9 @@ def test_times_of_a_part_are_those_of_its_segments():
 
 def test_a_part_of_unknown_segments_gets_a_sentence():
     with pytest.raises(ValueError, match="no segment 'smell'"):
-        three().only("text", "smell")
+        sub_layout(three(), "text", "smell")
+
+
+def test_a_layout_of_no_segments_is_refused():
+    with pytest.raises(ValueError, match=r"different names; they are \[\]"):
+        sub_layout(three())

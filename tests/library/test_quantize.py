@@ -15,9 +15,12 @@ from vqdit_lite.quantize import (
     FiniteScalarQuantizer,
     ResidualQuantizer,
     VectorQuantizer,
+    ema_update,
     kmeans,
     nearest_code,
+    revive,
     rotation,
+    smoothed_means,
     straight_through,
 )
 
@@ -215,6 +218,45 @@ def test_rotation_falls_back_to_straight_through_where_no_turn_exists(z, code):
     out[0, 0].backward()
     torch.testing.assert_close(out, codes)
     assert z.grad.tolist() == [[1.0, 0.0]]
+
+
+# ---------------------------------------------------------------- running means
+
+
+@many_cases
+@given(seed=seeds, k=st.integers(1, 8), m=st.integers(1, 30), decay=st.floats(0, 1))
+def test_running_means_are_those_of_counting_by_hand_and_the_arguments_stay(seed, k, m, decay):
+    counts, sums, z = random(k, seed=seed).exp(), random(k, 3, seed=seed + 1), random(m, 3, seed=seed + 2)
+    ids = torch.randint(k, (m,), generator=torch.Generator().manual_seed(seed))
+    kept = [x.clone() for x in (counts, sums, z, ids)]
+    new_counts, new_sums = ema_update(counts, sums, z, ids, decay)
+    for code in range(k):
+        mine = z[ids == code]
+        torch.testing.assert_close(new_counts[code], decay * counts[code] + (1 - decay) * len(mine))
+        torch.testing.assert_close(new_sums[code], decay * sums[code] + (1 - decay) * mine.sum(0), atol=1e-4, rtol=1e-4)
+    assert all(torch.equal(old, x) for old, x in zip(kept, (counts, sums, z, ids), strict=True))
+
+
+def test_smoothed_means_are_the_quotients_and_finite_for_a_count_of_zero():
+    counts, sums = torch.tensor([10.0, 0.0, 30.0]), torch.tensor([[20.0, 10.0], [0.0, 0.0], [-30.0, 0.0]])
+    wanted = torch.tensor([[2.0, 1.0], [0.0, 0.0], [-1.0, 0.0]])
+    torch.testing.assert_close(smoothed_means(counts, sums), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_revival_restarts_the_dead_at_vectors_of_the_batch_and_leaves_all_else():
+    codebook, z = random(4, 2), random(40, 2, seed=1)  # a fair part is 10
+    counts = torch.tensor([5.0, 0.99, 1.0, 0.0])  # at a tenth of it, a code lives
+    sums = codebook * counts[:, None]
+    kept = [x.clone() for x in (codebook, counts, sums)]
+    torch.manual_seed(0)
+    codes, new_counts, new_sums = revive(codebook, counts, sums, z, share=0.1)
+    alive, dead = [0, 2], [1, 3]
+    assert torch.equal(codes[alive], codebook[alive])
+    assert torch.equal(new_sums[alive], sums[alive])
+    assert new_counts.tolist() == [5, 10, 1, 10]
+    assert all((z == code).all(1).any() for code in codes[dead])
+    torch.testing.assert_close(new_sums[dead] / new_counts[dead, None], codes[dead])
+    assert all(torch.equal(old, x) for old, x in zip(kept, (codebook, counts, sums), strict=True))
 
 
 # ---------------------------------------------------------------- every quantizer
@@ -430,6 +472,23 @@ def test_initialise_sets_codebook_and_running_means_together(cosine, learning):
         torch.testing.assert_close(quantizer.codebook, quantizer.sums / quantizer.counts[:, None])
     after = distortion(F.normalize(z, dim=-1).flatten(0, 1) if cosine else z.flatten(0, 1), quantizer.codebook)
     assert after < before
+
+
+@pytest.mark.parametrize(
+    ("learning", "names"), [("ema", ["codebook", "sums", "counts"]), ("gradient", ["codebook", "counts"])]
+)
+def test_a_state_holds_what_the_quantizer_goes_on_from(learning, names):
+    assert list(VectorQuantizer(4, 2, learning=learning).state_dict()) == names
+
+
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_codes_that_are_placed_stay_until_vectors_choose_them(learning):
+    quantizer, far = VectorQuantizer(4, 2, learning=learning, revive_below=0), 100 + random(4, 2)
+    quantizer.place(far, quantizer.counts, far)
+    assert torch.equal(quantizer.eval().lookup(torch.arange(4)), far)
+    ids = quantizer.train()(random(1, 40, 2)).ids
+    others = [code for code in range(4) if code not in ids]
+    torch.testing.assert_close(quantizer.codebook[others], far[others], atol=1e-2, rtol=1e-3)
 
 
 def test_perplexity_is_that_of_the_ids():

@@ -106,6 +106,9 @@ def test_the_snr_is_a_quotient_of_variances(schedule):
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 1, 3), (0,)])
 def test_values_are_like_the_times_and_computed_in_float64(schedule, shape, dtype):
     t = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert all(
+        torch.equal(*pair) for pair in zip(schedule.level(t), (schedule.signal(t), schedule.noise(t)), strict=True)
+    )
     for method in (schedule.alpha_bar, schedule.signal, schedule.noise, schedule.snr, schedule.log_snr):
         assert method(t).shape == shape
         assert method(t).dtype == dtype
@@ -115,17 +118,23 @@ def test_values_are_like_the_times_and_computed_in_float64(schedule, shape, dtyp
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ([0.0, 1.5], "0 to 1.5 came"),
-        ([-0.25, 0.5], "-0.25 to 0.5 came"),
+        ([0.0, 1.5], "got 0 to 1.5"),
+        ([-0.25, 0.5], "got -0.25 to 0.5"),
         ([0.5, math.nan], "nan"),
         ([math.inf], "inf"),
-        ([1000.0], "1000 came"),
+        ([1000.0], "got 1000"),
     ],
 )
 def test_times_outside_zero_and_one_are_named(schedule, times, message):
-    for method in (schedule.alpha_bar, schedule.signal, schedule.noise, schedule.snr, schedule.log_snr):
+    for method in (schedule.alpha_bar, schedule.signal, schedule.noise, schedule.level, schedule.snr, schedule.log_snr):
         with pytest.raises(ValueError, match=rf"\[0, 1\].*{message}"):
             method(torch.tensor(times))
+
+
+def test_a_level_has_the_axes_of_what_it_multiplies(schedule):
+    t = grid(4)
+    for part, wanted in zip(schedule.level(t, torch.zeros(5, 2, 3)), schedule.level(t), strict=True):
+        assert torch.equal(part, wanted[:, None, None])
 
 
 def test_a_schedule_of_ones_own_has_the_length_it_is_given():
@@ -235,18 +244,20 @@ def test_a_cosine_grid_is_that_of_its_paper_and_has_its_small_steps_at_the_noisy
     assert (times.diff().abs().diff()[:-1] > 0).all()
 
 
-@pytest.mark.parametrize(("of", "steps"), [(1000, n) for n in (1, 3, 4, 7, 10, 30, 50, 999, 1000)] + [(50, 10), (5, 5)])
-def test_a_trailing_grid_is_that_of_diffusers(scheduling_ddpm, of, steps):
-    theirs = scheduling_ddpm.DDPMScheduler(of, timestep_spacing="trailing")
+@pytest.mark.parametrize(
+    ("train_steps", "steps"), [(1000, n) for n in (1, 3, 4, 7, 10, 30, 50, 999, 1000)] + [(50, 10), (5, 5)]
+)
+def test_a_trailing_grid_is_that_of_diffusers(scheduling_ddpm, train_steps, steps):
+    theirs = scheduling_ddpm.DDPMScheduler(train_steps, timestep_spacing="trailing")
     theirs.set_timesteps(steps)
-    close(time_grid(steps, "trailing", of)[:-1], (theirs.timesteps + 1).double() / of, 1e-12)
+    close(time_grid(steps, "trailing", train_steps)[:-1], (theirs.timesteps + 1).double() / train_steps, 1e-12)
 
 
 @many_cases
-@given(of=st.integers(1, 1000), data=st.data())
-def test_a_trailing_grid_falls_and_has_only_steps_of_the_model(of, data):
-    times = time_grid(data.draw(st.integers(1, of)), "trailing", of)
-    close(times * of, (times * of).round(), 1e-9)
+@given(train_steps=st.integers(1, 1000), data=st.data())
+def test_a_trailing_grid_falls_and_has_only_steps_of_the_model(train_steps, data):
+    times = time_grid(data.draw(st.integers(1, train_steps)), "trailing", train_steps)
+    close(times * train_steps, (times * train_steps).round(), 1e-9)
     assert (times.diff() < 0).all()
 
 
@@ -259,7 +270,7 @@ def test_a_grid_without_steps_is_refused(kind, steps):
 
 def test_more_trailing_steps_than_there_are_are_refused():
     with pytest.raises(ValueError, match="Of 10 discrete steps one cannot take 11"):
-        time_grid(11, "trailing", of=10)
+        time_grid(11, "trailing", train_steps=10)
 
 
 def test_an_unknown_kind_of_grid_is_named():
@@ -309,3 +320,9 @@ def test_stratified_times_never_reach_the_ends(monkeypatch, start):
         assert times.min() > 0
         assert times.max() < 1
         assert cosine().snr(times).isfinite().all()
+
+
+@pytest.mark.parametrize("n", [0, -2])
+def test_no_times_are_refused(n):
+    with pytest.raises(ValueError, match=f"n must be at least 1; got {n}"):
+        stratified_times(n, torch.Generator())

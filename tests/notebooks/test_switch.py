@@ -2,13 +2,13 @@
 
 import os
 
-import nbformat
 import pytest
-from tools.refresh import ROOT, run
 
-from vqdit_lite import data
+from tools.notebooks import ROOT, code_cells, read, run
+from vqdit_lite.data import pictures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "line"),
     [
@@ -17,11 +17,9 @@ from vqdit_lite import data
     ],
 )
 def test_a_chapter_runs_on_mnist(name, line):
-    if data._from_disk("mnist", "test") is None:
+    if pictures._from_disk("mnist", "test") is None:
         pytest.skip(f"MNIST's test pictures are not on this machine; VQDIT_DATA is {os.environ.get('VQDIT_DATA')}")
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    for cell in notebook.cells:
-        cell.source = cell.source.replace('DATASET = "scenes"', 'DATASET = "mnist"')
+    notebook = read(ROOT / "notebooks" / f"{name}.ipynb", DATASET="mnist")
     run(notebook)
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    printed = "".join(output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs)
     assert line in printed

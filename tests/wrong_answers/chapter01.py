@@ -392,9 +392,9 @@ class held_out_gap:
         return [-10 * math.log10(error) for error in errors]
 
     def right_with_the_library(patches, num_codes, generator):
-        shown, held_out = patches.split(len(patches) // 2)
-        codebook = lloyd(shown, num_codes, generator)
-        return [quality(codebook[read(x, codebook)], x) for x in (shown, held_out)]
+        train, held_out = patches.split(len(patches) // 2)
+        codebook = lloyd(train, num_codes, generator)
+        return [quality(codebook[read(x, codebook)], x) for x in (train, held_out)]
 
     def wrong_nothing_held_out(patches, num_codes, generator):
         """nothing is held out"""
@@ -408,21 +408,21 @@ class held_out_gap:
 
     def wrong_same_half(patches, num_codes, generator):
         """Both numbers"""
-        shown, _ = patches.chunk(2)
-        codebook = lloyd(shown, num_codes, generator)
-        return [quality(codebook[read(shown, codebook)], shown)] * 2
+        train, _ = patches.chunk(2)
+        codebook = lloyd(train, num_codes, generator)
+        return [quality(codebook[read(train, codebook)], train)] * 2
 
     def wrong_order(patches, num_codes, generator):
         """The order is"""
-        shown, held_out = patches.chunk(2)
-        codebook = lloyd(shown, num_codes, generator)
-        return [quality(codebook[read(x, codebook)], x) for x in (held_out, shown)]
+        train, held_out = patches.chunk(2)
+        codebook = lloyd(train, num_codes, generator)
+        return [quality(codebook[read(x, codebook)], x) for x in (held_out, train)]
 
     def wrong_errors(patches, num_codes, generator):
         """decibels"""
-        shown, held_out = patches.chunk(2)
-        codebook = lloyd(shown, num_codes, generator)
-        return [(codebook[read(x, codebook)] - x).square().mean() for x in (shown, held_out)]
+        train, held_out = patches.chunk(2)
+        codebook = lloyd(train, num_codes, generator)
+        return [(codebook[read(x, codebook)] - x).square().mean() for x in (train, held_out)]
 
     def right_as_a_tensor(patches, num_codes, generator):
         codebook = lloyd(patches[: len(patches) // 2], num_codes, generator)
@@ -430,15 +430,15 @@ class held_out_gap:
 
     def wrong_half(patches, num_codes, generator):
         """fitted to the second half"""
-        held_out, shown = patches.chunk(2)
-        codebook = lloyd(shown, num_codes, generator)
-        return [quality(codebook[read(x, codebook)], x) for x in (shown, held_out)]
+        held_out, train = patches.chunk(2)
+        codebook = lloyd(train, num_codes, generator)
+        return [quality(codebook[read(x, codebook)], x) for x in (train, held_out)]
 
     def wrong_all_as_held_out(patches, num_codes, generator):
         """that of all patches"""
-        shown, _ = patches.chunk(2)
-        codebook = lloyd(shown, num_codes, generator)
-        return [quality(codebook[read(x, codebook)], x) for x in (shown, patches)]
+        train, _ = patches.chunk(2)
+        codebook = lloyd(train, num_codes, generator)
+        return [quality(codebook[read(x, codebook)], x) for x in (train, patches)]
 
     def wrong_patch_by_patch(patches, num_codes, generator):
         """all patches of a half together"""
@@ -448,11 +448,11 @@ class held_out_gap:
 
     def wrong_generator(patches, num_codes, generator):
         """with that generator"""
-        shown, held_out = patches.chunk(2)
-        codebook = lloyd(shown, num_codes, torch.Generator().manual_seed(1))
-        return [quality(codebook[read(x, codebook)], x) for x in (shown, held_out)]
+        train, held_out = patches.chunk(2)
+        codebook = lloyd(train, num_codes, torch.Generator().manual_seed(1))
+        return [quality(codebook[read(x, codebook)], x) for x in (train, held_out)]
 
     def wrong_one_number(patches, num_codes, generator):
-        shown, held_out = patches.chunk(2)
-        codebook = lloyd(shown, num_codes, generator)
+        train, held_out = patches.chunk(2)
+        codebook = lloyd(train, num_codes, generator)
         return quality(codebook[read(held_out, codebook)], held_out)

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from vqdit_lite import transformer
+from vqdit_lite.attention import rotate as turn
 from vqdit_lite.metrics import frechet_distance as fid
-from vqdit_lite.transformer import rotate as turn
 from vqdit_lite.transformer import sincos as waves
 
 
@@ -193,8 +193,8 @@ class condition:
         """rows are counted from 0"""
         return waves(1000 * t, table.shape[1]) + table[labels.masked_fill(uniform < share, len(table))]
 
-    def wrong_waves_of_the_chapter(t, labels, uniform, share, table):
-        """as many waves as"""
+    def wrong_width_of_the_chapter(t, labels, uniform, share, table):
+        """as wide as a row"""
         return waves(1000 * t, 256) + table[labels.masked_fill(uniform < share, -1)]
 
     def wrong_sines_first(t, labels, uniform, share, table):
@@ -223,7 +223,7 @@ class condition:
         """moved up by a row"""
         return waves(1000 * t, table.shape[1]) + table[(1 + labels) * (uniform >= share)]
 
-    def wrong_waves_of_the_label(t, labels, uniform, share, table):
+    def wrong_embedding_of_the_label(t, labels, uniform, share, table):
         row = torch.where(uniform < share, len(table) - 1, labels)
         return waves(1000 * t, table.shape[1]) + waves(row.float(), table.shape[1])
 
@@ -519,15 +519,15 @@ class rotary_attention:
 
 
 class adaln_block:
-    def right_with_addcmul(h, condition, weight, bias, attend, think):
+    def right_with_addcmul(h, condition, weight, bias, attend, mlp):
         six = (condition * condition.sigmoid()) @ weight.T + bias
         six = six.reshape(len(h), 6, 1, -1).unbind(1)
-        for (shift, scale, gate), branch in ((six[:3], attend), (six[3:], think)):
+        for (shift, scale, gate), branch in ((six[:3], attend), (six[3:], mlp)):
             normed = F.layer_norm(h, h.shape[-1:], eps=1e-6)
             h = torch.addcmul(h, gate, branch(torch.addcmul(shift, normed, 1 + scale)))
         return h
 
-    def right_with_a_norm_by_hand(h, condition, weight, bias, attend, think):
+    def right_with_a_norm_by_hand(h, condition, weight, bias, attend, mlp):
         width = h.shape[-1]
         parts = [
             F.linear(F.silu(condition), *part) for part in zip(weight.split(width), bias.split(width), strict=True)
@@ -538,171 +538,171 @@ class adaln_block:
             return (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, unbiased=False) + 1e-6).sqrt()
 
         h = h + gate * attend(norm(h) + norm(h) * scale + shift)
-        return h + gate_mlp * think(norm(h) + norm(h) * scale_mlp + shift_mlp)
+        return h + gate_mlp * mlp(norm(h) + norm(h) * scale_mlp + shift_mlp)
 
-    def right_with_modules(h, condition, weight, bias, attend, think):
+    def right_with_modules(h, condition, weight, bias, attend, mlp):
         six = torch.nn.functional.linear(torch.nn.SiLU()(condition), weight, bias).unsqueeze(1)
         b1, c1, g1, b2, c2, g2 = six.tensor_split(6, dim=-1)
         norm = torch.nn.LayerNorm(h.shape[-1], eps=1e-6, elementwise_affine=False)
         looked = h + g1 * attend(norm(h) * (c1 + 1) + b1)
-        return looked + g2 * think(norm(looked) * (c2 + 1) + b2)
+        return looked + g2 * mlp(norm(looked) * (c2 + 1) + b2)
 
-    def wrong_one_forgotten(h, condition, weight, bias, attend, think):
+    def wrong_one_forgotten(h, condition, weight, bias, attend, mlp):
         """The 1 before the scale"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * c1 + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * c2 + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:]) * c2 + b2)
 
-    def wrong_scale_first(h, condition, weight, bias, attend, think):
+    def wrong_scale_first(h, condition, weight, bias, attend, mlp):
         """taken for scale c, shift b, gate g"""
         c1, b1, g1, c2, b2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_by_kind(h, condition, weight, bias, attend, think):
+    def wrong_by_kind(h, condition, weight, bias, attend, mlp):
         """sorted by kind"""
         b1, b2, c1, c2, g1, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_gate_inside(h, condition, weight, bias, attend, think):
+    def wrong_gate_inside(h, condition, weight, bias, attend, mlp):
         """before the branch"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + attend(g1 * (F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1))
-        return h + think(g2 * (F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2))
+        return h + mlp(g2 * (F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2))
 
-    def wrong_gates_forgotten(h, condition, weight, bias, attend, think):
+    def wrong_gates_forgotten(h, condition, weight, bias, attend, mlp):
         """gates are missing"""
         b1, c1, _, b2, c2, _ = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return h + think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return h + mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_no_residual(h, condition, weight, bias, attend, think):
+    def wrong_no_residual(h, condition, weight, bias, attend, mlp):
         """missing from the sum"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_residual_of_the_normed(h, condition, weight, bias, attend, think):
+    def wrong_residual_of_the_normed(h, condition, weight, bias, attend, mlp):
         """go to h itself"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = F.layer_norm(h, h.shape[-1:])
         h = F.layer_norm(h + g1 * attend(h * (1 + c1) + b1), h.shape[-1:])
-        return h + g2 * think(h * (1 + c2) + b2)
+        return h + g2 * mlp(h * (1 + c2) + b2)
 
-    def wrong_parallel(h, condition, weight, bias, attend, think):
+    def wrong_parallel(h, condition, weight, bias, attend, mlp):
         """corrected ones"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         normed = F.layer_norm(h, h.shape[-1:])
-        return h + g1 * attend(normed * (1 + c1) + b1) + g2 * think(normed * (1 + c2) + b2)
+        return h + g1 * attend(normed * (1 + c1) + b1) + g2 * mlp(normed * (1 + c2) + b2)
 
-    def wrong_norm_over_the_picture(h, condition, weight, bias, attend, think):
+    def wrong_norm_over_the_picture(h, condition, weight, bias, attend, mlp):
         """Each token is normed alone"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[1:]) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[1:]) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[1:]) * (1 + c2) + b2)
 
-    def wrong_deviation(h, condition, weight, bias, attend, think):
+    def wrong_deviation(h, condition, weight, bias, attend, mlp):
         """mean of squares"""
         six = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
-        for b, c, g, f in ((*six[:3], attend), (*six[3:], think)):
+        for b, c, g, f in ((*six[:3], attend), (*six[3:], mlp)):
             h = h + g * f((h - h.mean(-1, keepdim=True)) / h.std(-1, keepdim=True) * (1 + c) + b)
         return h
 
-    def wrong_no_silu(h, condition, weight, bias, attend, think):
+    def wrong_no_silu(h, condition, weight, bias, attend, mlp):
         """SiLU is missing"""
         b1, c1, g1, b2, c2, g2 = F.linear(condition, weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_axis_forgotten(h, condition, weight, bias, attend, think):
+    def wrong_axis_forgotten(h, condition, weight, bias, attend, mlp):
         """axis for the tokens"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_bias_forgotten(h, condition, weight, bias, attend, think):
+    def wrong_bias_forgotten(h, condition, weight, bias, attend, mlp):
         """bias of the linear map"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_in_place(h, condition, weight, bias, attend, think):
+    def wrong_in_place(h, condition, weight, bias, attend, mlp):
         """in place"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h += g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        h += g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        h += g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
         return h
 
-    def wrong_first_correction_lost(h, condition, weight, bias, attend, think):
+    def wrong_first_correction_lost(h, condition, weight, bias, attend, mlp):
         """so the first is lost"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         x = h + g1 * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + c2) + b2)
 
-    def wrong_one_forgotten_at_last(h, condition, weight, bias, attend, think):
+    def wrong_one_forgotten_at_last(h, condition, weight, bias, attend, mlp):
         """in the second branch"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c2 + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c2 + b2)
 
-    def wrong_gate_first(h, condition, weight, bias, attend, think):
+    def wrong_gate_first(h, condition, weight, bias, attend, mlp):
         """taken for gate g, scale c, shift b"""
         g1, c1, b1, g2, c2, b2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c2) + b2)
 
-    def wrong_norm_along_the_tokens(h, condition, weight, bias, attend, think):
+    def wrong_norm_along_the_tokens(h, condition, weight, bias, attend, mlp):
         """along the tokens"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h.mT, h.shape[1:2], eps=1e-6).mT * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h.mT, h.shape[1:2], eps=1e-6).mT * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h.mT, h.shape[1:2], eps=1e-6).mT * (1 + c2) + b2)
 
-    def wrong_post_norm(h, condition, weight, bias, attend, think):
+    def wrong_post_norm(h, condition, weight, bias, attend, mlp):
         """comes after the sum"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(h * (1 + c1) + b1)
         h = F.layer_norm(h, h.shape[-1:], eps=1e-6)
-        h = h + g2 * think(h * (1 + c2) + b2)
+        h = h + g2 * mlp(h * (1 + c2) + b2)
         return F.layer_norm(h, h.shape[-1:], eps=1e-6)
 
-    def wrong_variance_for_its_root(h, condition, weight, bias, attend, think):
+    def wrong_variance_for_its_root(h, condition, weight, bias, attend, mlp):
         """divides by the variance"""
         six = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
-        for b, c, g, f in ((*six[:3], attend), (*six[3:], think)):
+        for b, c, g, f in ((*six[:3], attend), (*six[3:], mlp)):
             variance, mean = torch.var_mean(h, dim=-1, correction=0, keepdim=True)
             h = h + g * f((h - mean) / (variance + 1e-6) * (1 + c) + b)
         return h
 
-    def wrong_default_epsilon(h, condition, weight, bias, attend, think):
+    def wrong_default_epsilon(h, condition, weight, bias, attend, mlp):
         """is 1e-5"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1 * attend(F.layer_norm(h, h.shape[-1:]) * (1 + c1) + b1)
-        return h + g2 * think(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
+        return h + g2 * mlp(F.layer_norm(h, h.shape[-1:]) * (1 + c2) + b2)
 
-    def wrong_no_epsilon(h, condition, weight, bias, attend, think):
+    def wrong_no_epsilon(h, condition, weight, bias, attend, mlp):
         """has no ε"""
         six = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
-        for b, c, g, f in ((*six[:3], attend), (*six[3:], think)):
+        for b, c, g, f in ((*six[:3], attend), (*six[3:], mlp)):
             h = h + g * f((h - h.mean(-1, keepdim=True)) / h.std(-1, correction=0, keepdim=True) * (1 + c) + b)
         return h
 
-    def wrong_modulated_by_the_library(h, condition, weight, bias, attend, think):
-        """calls _modulate"""
+    def wrong_modulated_by_the_library(h, condition, weight, bias, attend, mlp):
+        """calls modulate"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
-        h = h + g1 * attend(transformer._modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), b1, c1))
-        return h + g2 * think(transformer._modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), b2, c2))
+        h = h + g1 * attend(transformer.modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), b1, c1))
+        return h + g2 * mlp(transformer.modulate(F.layer_norm(h, h.shape[-1:], eps=1e-6), b2, c2))
 
-    def wrong_one_at_the_gate(h, condition, weight, bias, attend, think):
+    def wrong_one_at_the_gate(h, condition, weight, bias, attend, mlp):
         """has come to the gate"""
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + (g1 + 1) * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c1 + b1)
-        return h + (g2 + 1) * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c2 + b2)
+        return h + (g2 + 1) * mlp(F.layer_norm(h, h.shape[-1:], eps=1e-6) * c2 + b2)
 
-    def wrong_gates_that_close_softly(h, condition, weight, bias, attend, think):
+    def wrong_gates_that_close_softly(h, condition, weight, bias, attend, mlp):
         b1, c1, g1, b2, c2, g2 = F.linear(F.silu(condition), weight, bias).unsqueeze(1).tensor_split(6, -1)
         h = h + g1.tanh() * attend(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c1) + b1)
-        return h + g2.tanh() * think(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c2) + b2)
+        return h + g2.tanh() * mlp(F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + c2) + b2)
 
 
 def _square_root(cov):

@@ -117,96 +117,96 @@ class hide:
 
 
 class fill_chance:
-    def right_with_what_comes_back(now, then, rho):
-        return (then - now + rho * now) / (1 - now)
+    def right_with_what_comes_back(alpha_bar, next_alpha_bar, rho):
+        return (next_alpha_bar - alpha_bar + rho * alpha_bar) / (1 - alpha_bar)
 
-    def right_by_the_hidden(now, then, rho):
-        hidden, hidden_then = 1 - now, 1 - then
-        return 1 - (hidden_then - rho * now) / hidden
+    def right_by_the_hidden(alpha_bar, next_alpha_bar, rho):
+        hidden, next_hidden = 1 - alpha_bar, 1 - next_alpha_bar
+        return 1 - (next_hidden - rho * alpha_bar) / hidden
 
-    def right_step_by_step(now, then, rho):
-        steps = zip(now.tolist(), then.tolist(), rho.tolist(), strict=True)
+    def right_step_by_step(alpha_bar, next_alpha_bar, rho):
+        steps = zip(alpha_bar.tolist(), next_alpha_bar.tolist(), rho.tolist(), strict=True)
         return torch.tensor([(b - a * (1 - r)) / (1 - a) for a, b, r in steps])
 
-    def wrong_denominator_forgotten(now, then, rho):
+    def wrong_denominator_forgotten(alpha_bar, next_alpha_bar, rho):
         """*all* tokens"""
-        return then - now + rho * now
+        return next_alpha_bar - alpha_bar + rho * alpha_bar
 
-    def wrong_hidden_at_the_end(now, then, rho):
+    def wrong_hidden_at_the_end(alpha_bar, next_alpha_bar, rho):
         """hidden at its start"""
-        return (then - now + now * rho) / (1 - then)
+        return (next_alpha_bar - alpha_bar + alpha_bar * rho) / (1 - next_alpha_bar)
 
-    def wrong_known_at_the_end(now, then, rho):
+    def wrong_known_at_the_end(alpha_bar, next_alpha_bar, rho):
         """*known* in the end"""
-        return 1 - (1 - rho) * now / then
+        return 1 - (1 - rho) * alpha_bar / next_alpha_bar
 
-    def wrong_stays(now, then, rho):
+    def wrong_stays(alpha_bar, next_alpha_bar, rho):
         """*stay* hidden"""
-        return 1 - (then - (1 - rho) * now) / (1 - now)
+        return 1 - (next_alpha_bar - (1 - rho) * alpha_bar) / (1 - alpha_bar)
 
-    def wrong_sign(now, then, rho):
+    def wrong_sign(alpha_bar, next_alpha_bar, rho):
         """the larger of the two"""
-        return (now - rho * now - then) / (1 - now)
+        return (alpha_bar - rho * alpha_bar - next_alpha_bar) / (1 - alpha_bar)
 
-    def wrong_nothing_hidden_again(now, then, rho):
+    def wrong_nothing_hidden_again(alpha_bar, next_alpha_bar, rho):
         """ρ is missing"""
-        return (then - now).div(1 - now)
+        return (next_alpha_bar - alpha_bar).div(1 - alpha_bar)
 
-    def wrong_alpha_for_rho(now, then, rho):
+    def wrong_alpha_for_rho(alpha_bar, next_alpha_bar, rho):
         """belongs to ᾱ(t)"""
-        return (then - now - rho * then) / (1 - now)
+        return (next_alpha_bar - alpha_bar - rho * next_alpha_bar) / (1 - alpha_bar)
 
-    def wrong_share_of_all(now, then, rho):
+    def wrong_share_of_all(alpha_bar, next_alpha_bar, rho):
         """share of the *known*"""
-        return (then + rho - now) / (1 - now)
+        return (next_alpha_bar + rho - alpha_bar) / (1 - alpha_bar)
 
-    def wrong_other_way(now, then, rho):
+    def wrong_other_way(alpha_bar, next_alpha_bar, rho):
         """It must be added"""
-        return (then - now - rho * now) / (1 - now)
+        return (next_alpha_bar - alpha_bar - rho * alpha_bar) / (1 - alpha_bar)
 
-    def wrong_hidden_after_hiding(now, then, rho):
+    def wrong_hidden_after_hiding(alpha_bar, next_alpha_bar, rho):
         """when the step began"""
-        kept = now - rho * now
-        return (then - kept) / (1 - kept)
+        kept = alpha_bar - rho * alpha_bar
+        return (next_alpha_bar - kept) / (1 - kept)
 
-    def wrong_rho_stays(now, then, rho):
+    def wrong_rho_stays(alpha_bar, next_alpha_bar, rho):
         """exchanged"""
-        return (then - now * rho) / (1 - now)
+        return (next_alpha_bar - alpha_bar * rho) / (1 - alpha_bar)
 
-    def wrong_ratio_of_times(now, then, rho):
-        return 1 - (1 - then) / (1 - now)
+    def wrong_ratio_of_times(alpha_bar, next_alpha_bar, rho):
+        return 1 - (1 - next_alpha_bar) / (1 - alpha_bar)
 
-    def wrong_rho_of_the_chance(now, then, rho):
+    def wrong_rho_of_the_chance(alpha_bar, next_alpha_bar, rho):
         """by the factor 1 - ρ"""
-        return (1 - rho) * (then - now) / (1 - now)
+        return (1 - rho) * (next_alpha_bar - alpha_bar) / (1 - alpha_bar)
 
-    def right_held_within_0_and_1(now, then, rho):
-        return ((then - (1 - rho) * now) / (1 - now).clamp(min=1e-8)).clamp(0, 1)
+    def right_held_within_0_and_1(alpha_bar, next_alpha_bar, rho):
+        return ((next_alpha_bar - (1 - rho) * alpha_bar) / (1 - alpha_bar).clamp(min=1e-8)).clamp(0, 1)
 
-    def wrong_rho_on_top(now, then, rho):
+    def wrong_rho_on_top(alpha_bar, next_alpha_bar, rho):
         """as it is"""
-        return (then - now) / (1 - now) + rho
+        return (next_alpha_bar - alpha_bar) / (1 - alpha_bar) + rho
 
-    def wrong_way_of_the_step(now, then, rho):
-        """from `now` to `then`"""
-        return (now - (1 - rho) * then) / (1 - then)
+    def wrong_way_of_the_step(alpha_bar, next_alpha_bar, rho):
+        """from `alpha_bar` to `next_alpha_bar`"""
+        return (alpha_bar - (1 - rho) * next_alpha_bar) / (1 - next_alpha_bar)
 
-    def wrong_shares_of_masks(now, then, rho):
+    def wrong_shares_of_masks(alpha_bar, next_alpha_bar, rho):
         """*known* tokens"""
-        now, then = 1 - now, 1 - then
-        return (then - (1 - rho) * now) / (1 - now)
+        alpha_bar, next_alpha_bar = 1 - alpha_bar, 1 - next_alpha_bar
+        return (next_alpha_bar - (1 - rho) * alpha_bar) / (1 - alpha_bar)
 
-    def wrong_bracket(now, then, rho):
+    def wrong_bracket(alpha_bar, next_alpha_bar, rho):
         """bracket"""
-        return then - (1 - rho) * now / (1 - now)
+        return next_alpha_bar - (1 - rho) * alpha_bar / (1 - alpha_bar)
 
-    def wrong_eta(now, then, rho):
+    def wrong_eta(alpha_bar, next_alpha_bar, rho):
         """ρ itself comes in"""
-        share = rho * torch.minimum(torch.ones_like(now), (1 - then) / now.clamp(min=1e-12))
-        return (then - (1 - share) * now) / (1 - now)
+        share = rho * torch.minimum(torch.ones_like(alpha_bar), (1 - next_alpha_bar) / alpha_bar.clamp(min=1e-12))
+        return (next_alpha_bar - (1 - share) * alpha_bar) / (1 - alpha_bar)
 
-    def wrong_rho_of_the_hidden(now, then, rho):
-        return (then - now + rho * (1 - now)) / (1 - now)
+    def wrong_rho_of_the_hidden(alpha_bar, next_alpha_bar, rho):
+        return (next_alpha_bar - alpha_bar + rho * (1 - alpha_bar)) / (1 - alpha_bar)
 
 
 class bits_per_character:
@@ -318,9 +318,9 @@ class masked_bound:
 
     def right_with_logsumexp(logits, x0, x_t, alpha_bar, slope, mask_id):
         chosen = (logits * F.one_hot(x0, logits.shape[-1])).sum(-1)
-        surprise = logits.logsumexp(-1) - chosen
+        nll = logits.logsumexp(-1) - chosen
         weights = (x_t != x0) * (-slope / (1 - alpha_bar))[:, None]
-        return torch.einsum("bn,bn->b", weights, surprise)
+        return torch.einsum("bn,bn->b", weights, nll)
 
     def wrong_all_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
         """only hidden tokens"""
@@ -350,24 +350,24 @@ class masked_bound:
 
     def wrong_sign_of_the_slope(logits, x0, x_t, alpha_bar, slope, mask_id):
         """sign is wrong"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return slope / (1 - alpha_bar) * (nll * (x_t == mask_id)).sum(1)
 
     def wrong_weight_of_the_line(logits, x0, x_t, alpha_bar, slope, mask_id):
         """lacks the slope"""
         t = 1 - alpha_bar
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (surprise * (x_t == mask_id)).sum(1) / t
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (nll * (x_t == mask_id)).sum(1) / t
 
     def wrong_no_logarithm(logits, x0, x_t, alpha_bar, slope, mask_id):
         """derivative of a *logarithm*"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope * (nll * (x_t == mask_id)).sum(1)
 
     def wrong_known_share(logits, x0, x_t, alpha_bar, slope, mask_id):
         """*hidden* share"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope / alpha_bar * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope / alpha_bar * (nll * (x_t == mask_id)).sum(1)
 
     def wrong_base(logits, x0, x_t, alpha_bar, slope, mask_id):
         """These are bits"""
@@ -386,8 +386,8 @@ class masked_bound:
 
     def wrong_one_number(logits, x0, x_t, alpha_bar, slope, mask_id):
         """mean over the batch"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (-slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)).mean()
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (-slope / (1 - alpha_bar) * (nll * (x_t == mask_id)).sum(1)).mean()
 
     def wrong_axis(logits, x0, x_t, alpha_bar, slope, mask_id):
         """wrong axis"""
@@ -396,8 +396,8 @@ class masked_bound:
 
     def wrong_not_added_up(logits, x0, x_t, alpha_bar, slope, mask_id):
         """for each token"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (slope / (alpha_bar - 1)).unsqueeze(1) * surprise * (x_t == mask_id)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (slope / (alpha_bar - 1)).unsqueeze(1) * nll * (x_t == mask_id)
 
     def wrong_all_rows_at_once(logits, x0, x_t, alpha_bar, slope, mask_id):
         """each row got the total"""
@@ -406,8 +406,8 @@ class masked_bound:
 
     def right_with_ignored_targets(logits, x0, x_t, alpha_bar, slope, mask_id):
         wanted = x0.masked_fill(x_t != mask_id, -100)
-        surprise = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
-        return surprise.view(x0.shape).sum(1) * slope.abs() / (1 - alpha_bar)
+        nll = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none", ignore_index=-100)
+        return nll.view(x0.shape).sum(1) * slope.abs() / (1 - alpha_bar)
 
     def wrong_axis_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
         """rows of the batch"""
@@ -416,42 +416,42 @@ class masked_bound:
 
     def wrong_view_for_transpose(logits, x0, x_t, alpha_bar, slope, mask_id):
         """deal out the numbers anew"""
-        surprise = F.cross_entropy(logits.view(len(x0), -1, x0.shape[1]), x0, reduction="none")
-        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.view(len(x0), -1, x0.shape[1]), x0, reduction="none")
+        return -slope / (1 - alpha_bar) * (nll * (x_t == mask_id)).sum(1)
 
     def wrong_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
         """taken twice"""
-        surprise = F.cross_entropy(logits.softmax(-1).transpose(1, 2), x0, reduction="none")
-        return -slope / (1 - alpha_bar) * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.softmax(-1).transpose(1, 2), x0, reduction="none")
+        return -slope / (1 - alpha_bar) * (nll * (x_t == mask_id)).sum(1)
 
     def wrong_mean_of_the_batch(logits, x0, x_t, alpha_bar, slope, mask_id):
         """hidden tokens of all rows"""
         hidden = x_t == mask_id
         return -slope / (1 - alpha_bar) * F.cross_entropy(logits[hidden], x0[hidden])
 
-    def wrong_doubt_for_surprise(logits, x0, x_t, alpha_bar, slope, mask_id):
+    def wrong_doubt_for_nll(logits, x0, x_t, alpha_bar, slope, mask_id):
         """adds up 1 - p"""
         p = logits.softmax(-1).gather(-1, x0[..., None])[..., 0]
         return -slope / (1 - alpha_bar) * ((1 - p) * (x_t == mask_id)).sum(1)
 
     def wrong_not_differentiated(logits, x0, x_t, alpha_bar, slope, mask_id):
         """The logarithm itself"""
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return torch.log(1 - alpha_bar) * slope * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return torch.log(1 - alpha_bar) * slope * (nll * (x_t == mask_id)).sum(1)
 
     def wrong_counted_share(logits, x0, x_t, alpha_bar, slope, mask_id):
         """scatters from mask to mask"""
         hidden = x_t == mask_id
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope * x0.shape[1] * (surprise * hidden).sum(1) / hidden.sum(1)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope * x0.shape[1] * (nll * hidden).sum(1) / hidden.sum(1)
 
     def wrong_share_of_the_noise(logits, x0, x_t, alpha_bar, slope, mask_id):
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return -slope / (1 - alpha_bar).sqrt() * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return -slope / (1 - alpha_bar).sqrt() * (nll * (x_t == mask_id)).sum(1)
 
     def wrong_capped(logits, x0, x_t, alpha_bar, slope, mask_id):
-        surprise = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
-        return (-slope / (1 - alpha_bar)).clamp(max=2) * (surprise * (x_t == mask_id)).sum(1)
+        nll = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")
+        return (-slope / (1 - alpha_bar)).clamp(max=2) * (nll * (x_t == mask_id)).sum(1)
 
 
 class confidence_step:
@@ -637,8 +637,8 @@ class confidences:
     def wrong_still_compounds(p, u, times, choice_temperature):
         """fades too early"""
         rows = []
-        for noise, then, chance in zip(u, times[1:], p, strict=True):
-            choice_temperature = choice_temperature * then
+        for noise, next_t, chance in zip(u, times[1:], p, strict=True):
+            choice_temperature = choice_temperature * next_t
             rows.append(chance.log() - choice_temperature * (-noise.log()).log())
         return torch.stack(rows)
 
@@ -649,7 +649,9 @@ class confidences:
     def wrong_time(p, u, times, choice_temperature):
         """This is t, the time"""
         gumbel = -torch.log(-torch.log(u))
-        return torch.stack([a.log() + choice_temperature * t * g for a, t, g in zip(p, times[:-1], gumbel, strict=True)])
+        return torch.stack(
+            [a.log() + choice_temperature * t * g for a, t, g in zip(p, times[:-1], gumbel, strict=True)]
+        )
 
     def wrong_compounds_with_the_start(p, u, times, choice_temperature):
         """pile up"""
@@ -685,12 +687,12 @@ class confidences:
         """twice"""
         return torch.log(p) + times[1:].view(-1, 1) * choice_temperature * -torch.log(u)
 
-    def wrong_no_randomness(p, u, times, choice_temperature):
+    def wrong_no_choice_temperature(p, u, times, choice_temperature):
         """`choice_temperature` itself"""
         return p.log() - times[1:, None] * (-u.log()).log()
 
-    def wrong_surprise(p, u, times, choice_temperature):
-        """the surprise"""
+    def wrong_nll(p, u, times, choice_temperature):
+        """the negative log-likelihood"""
         return -torch.log(p) - choice_temperature * times[1:, None] * (-u.log()).log()
 
     def right_with_numpy(p, u, times, choice_temperature):
@@ -720,9 +722,9 @@ class confidences:
     def wrong_time_twice(p, u, times, choice_temperature):
         """counts twice"""
         rows = []
-        for step, then in enumerate(times[1:]):
-            scale = choice_temperature * then
-            rows.append(p[step].log() - scale * then * (-u[step].log()).log())
+        for step, next_t in enumerate(times[1:]):
+            scale = choice_temperature * next_t
+            rows.append(p[step].log() - scale * next_t * (-u[step].log()).log())
         return torch.stack(rows)
 
     def wrong_noise_of_its_own(p, u, times, choice_temperature):

@@ -1,91 +1,17 @@
 """The assistant: words, a picture or a voice in; words, a picture, speech or a clip out."""
 
-import io
 import re
 from difflib import get_close_matches
-from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
-from vqdit_lite import checkpoints, data
-from vqdit_lite.audio import HOP, to_waves, write_wave
+from vqdit_lite import data
+from vqdit_lite.audio import HOP, to_waves
 from vqdit_lite.data.speech import mels_of
-from vqdit_lite.plot import animation
 from vqdit_lite.shipped import any_to_any, clips, speech
 
-ENDINGS = {
-    ".txt": "text",
-    ".png": "picture",
-    ".jpg": "picture",
-    ".jpeg": "picture",
-    ".webp": "picture",
-    ".wav": "sound",
-    ".gif": "clip",
-    ".apng": "clip",
-}
-ENLARGED = 10  # times, each way, that small pictures are enlarged in files
 _NAME = rf"({'|'.join(data.SIZES)}) ({'|'.join(data.COLOURS)}) ({'|'.join(data.SHAPES)})"
-
-
-def read_prompt(prompt: str) -> str | Tensor:
-    """What the user gave: words; or, if it is the name of a picture or a sound, its (3, 24, 24) or (samples,).
-
-    Raises:
-        FileNotFoundError: it ends like a file, but there is none.
-        ValueError: the file cannot be read.
-    """
-    ending = Path(prompt).suffix.lower()
-    if ending in data.picture_endings():
-        if not Path(prompt).is_file():
-            raise FileNotFoundError(f"There is no file {prompt}.")
-        return data.read_picture(Path(prompt), 24) / 255
-    return data.read_wave(prompt) if ending == ".wav" else prompt
-
-
-def kind_of(file: str | Path) -> str:
-    """What a file is to hold, by its ending: "text", "picture", "sound" or "clip"."""
-    ending = Path(file).suffix.lower()
-    if ending not in ENDINGS:
-        known = ", ".join(f"{ending} ({kind})" for ending, kind in ENDINGS.items())
-        raise ValueError(f"I cannot write {ending or 'a file without an ending'}; I can write {known}.")
-    return ENDINGS[ending]
-
-
-def in_file(content: str | Tensor, ending: str) -> bytes:
-    """The bytes of a file with words, a picture (3, H, W), a sound (samples,) or a clip (3, F, H, W)."""
-    if isinstance(content, str):
-        return f"{content}\n".encode()
-    buffer = io.BytesIO()
-    if content.ndim == 1:
-        write_wave(buffer, content)
-    elif ending == ".apng":
-        buffer.write(animation([content]))
-    else:
-        frames = [content] if content.ndim == 3 else content.unbind(1)
-        large = [frame.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2) for frame in frames]
-        first, *rest = [to_pil_image(frame.clamp(0, 1)) for frame in large]
-        clip = {"save_all": True, "append_images": rest, "duration": 150, "loop": 0} if rest else {}
-        first.save(buffer, Image.registered_extensions()[ending], **clip)
-    return buffer.getvalue()
-
-
-def write(file: str | Path, content: str | Tensor) -> None:
-    """Write what `in_file` takes to a file, whole or not at all."""
-    checkpoints.replace(Path(file), in_file(content, Path(file).suffix.lower()))
-
-
-def check_words(text: str, known: tuple[str, ...]) -> None:
-    """Refuse words that are not known, and suggest the nearest ones that are."""
-    unknown = [word for word in dict.fromkeys(text.split()) if word not in known]
-    if unknown:
-        near = {word: get_close_matches(word, known, n=2, cutoff=0.5) for word in unknown}
-        hints = [
-            f'"{word}"' + (f" (did you mean {' or '.join(names)}?)" if names else "") for word, names in near.items()
-        ]
-        raise ValueError(f"I do not know {', '.join(hints)}. I know: {', '.join(known)}.")
 
 
 def in_motion(text: str, generator: torch.Generator) -> str:
@@ -122,10 +48,7 @@ class Assistant:
     def pack(self, prompt: str | Tensor) -> tuple[Tensor, str]:
         """A prompt as a sequence (1, 95), and which segment it fills."""
         if isinstance(prompt, str):
-            text = " ".join(prompt.lower().split())
-            check_words(text, data.CAPTION_WORDS)
-            if not text:
-                raise ValueError('The prompt is empty: say what there should be, as in "small red circle".')
+            text = _words_of(prompt, data.CAPTION_WORDS)
             return any_to_any.LAYOUT.pack(text=any_to_any.TOKENIZER.encode([text], 7).to(self.device)), "text"
         if prompt.ndim == 1:
             mels = mels_of(data.fit_length(_as_loud_as_speech(prompt))[None]).to(self.device)
@@ -157,7 +80,7 @@ class Assistant:
             return self._animate(prompt, generator)
         x, given = self.pack(prompt)
         if given != asked:
-            x = any_to_any.translate(self.model, x, given, asked, generator, scale, steps, tries=3)
+            x = any_to_any.translate(self.model, x, given, asked, generator, scale=scale, steps=steps, tries=3)
         ids = any_to_any.LAYOUT.unpack(x)[asked].flatten(1)
         if asked == "text":
             return any_to_any.TOKENIZER.decode(ids)[0]
@@ -167,9 +90,8 @@ class Assistant:
 
     def _animate(self, prompt: str | Tensor, generator: torch.Generator) -> Tensor:
         text = prompt if isinstance(prompt, str) else self.ask(prompt, "text", generator)
-        text = " ".join(text.lower().split())
-        check_words(text, data.CLIP_WORDS)
-        words = clips.TOKENIZER.encode([in_motion(text, generator)], 9).to(self.device)
+        text = in_motion(_words_of(text, data.CLIP_WORDS), generator)
+        words = clips.TOKENIZER.encode([text], 9).to(self.device)
         made = clips.clips_from_words(clips.JOINT_CLIPS.load(self.device), clips.LAYOUT.pack(text=words), generator)
         return clips.tokens_to_clips(made, self.device)[0]
 
@@ -179,3 +101,18 @@ def _as_loud_as_speech(wave: Tensor) -> Tensor:
     parts = data.fit_length(wave, -(-len(wave) // HOP)).view(-1, HOP)
     loudness = parts.square().mean(1).sqrt()
     return wave * data.LOUDNESS / loudness[loudness >= loudness.median()].square().mean().sqrt().clamp(min=1e-6)
+
+
+def _words_of(prompt: str, known: tuple[str, ...]) -> str:
+    """The words of a prompt in small letters; refuses those that are not known, and suggests the nearest that are."""
+    words = prompt.lower().split()
+    if not words:
+        raise ValueError('The prompt is empty: say what there should be, as in "small red circle".')
+    unknown = [word for word in dict.fromkeys(words) if word not in known]
+    if unknown:
+        near = {word: get_close_matches(word, known, n=2, cutoff=0.5) for word in unknown}
+        hints = [
+            f'"{word}"' + (f" (did you mean {' or '.join(names)}?)" if names else "") for word, names in near.items()
+        ]
+        raise ValueError(f"I do not know {', '.join(hints)}. I know: {', '.join(known)}.")
+    return " ".join(words)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from vqdit_lite import data
-from vqdit_lite.app.assistant import Assistant, in_file, read_prompt
+from vqdit_lite.app.assistant import Assistant
+from vqdit_lite.app.files import in_file, read_prompt
 from vqdit_lite.plot import animation, player
 from vqdit_lite.shipped.base import GUIDANCE
 

@@ -21,7 +21,7 @@ from vqdit_lite.data.scenes import (
     object_name,
 )
 
-CLIP_FRAMES, SIDE = 8, 3 * CELL  # frames of a clip, pixels a side
+CLIP_FRAMES, _SIDE = 8, 3 * CELL  # frames of a clip, pixels a side
 CLIP_RADIUS = torch.tensor([2.8, 3.7])  # pixels, small and large; larger than in scenes, to stay apart in motion
 MOVES = {"moves left": (0, -1), "moves right": (0, 1), "moves up": (-1, 0), "moves down": (1, 0)}  # rows, columns
 ACTIONS = (*MOVES, "grows", "shrinks", "turns", *(f"becomes {colour}" for colour in COLOURS))
@@ -88,17 +88,13 @@ def clips(n: int, generator: torch.Generator) -> Clips:
 
 def draw_clips(tracks: Tensor) -> Tensor:
     """Clips (B, 3, 8, 24, 24) of what is described by tracks (B, 5)."""
-    if tracks.ndim != 2 or tracks.shape[1] != 5 or tracks.is_floating_point():
-        raise ValueError(f"tracks are whole numbers (batch, 5); {tracks.dtype} of shape {tuple(tracks.shape)} came.")
-    known = (tracks[:, None, :3] == _possible()).all(2).any(1)  # (B,)
-    if not known.all() or tracks[:, 3:].min() < 0 or (tracks[:, 3:] > torch.tensor([NUM_OBJECTS, 8])).any():
-        raise ValueError("Tracks name an object, place and action that is possible, and an object and place that stay.")
+    _check_tracks(tracks)
     return _over(_over(_PAPER, *_acting(tracks[:, :3])), *_staying(tracks[:, 3:]))
 
 
 def _over(clips: Tensor, colour: Tensor, inside: Tensor) -> Tensor:
     """Paint colours (B, 3, 8, 1, 1) over clips where `inside` (B, 1, 8, 24, 24) says."""
-    return torch.lerp(clips.expand(len(inside), 3, CLIP_FRAMES, SIDE, SIDE), colour, inside)
+    return torch.lerp(clips.expand(len(inside), 3, CLIP_FRAMES, _SIDE, _SIDE), colour, inside)
 
 
 def _acting(tracks: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +130,7 @@ def _middle(place: Tensor) -> Tensor:
 
 def _cover(shape: Tensor, radius: Tensor, middle: Tensor, angle: Tensor) -> Tensor:
     """Covers (B, 1, 8, 24, 24) of shapes (B,) with radius and angle (B, 8) and middle (B, 8, 2)."""
-    axis, (row, column) = torch.arange(SIDE), middle.flatten(0, 1).T[..., None, None]  # (B · 8, 1, 1) each
+    axis, (row, column) = torch.arange(_SIDE), middle.flatten(0, 1).T[..., None, None]  # (B · 8, 1, 1) each
     y, x = axis[:, None] - row, axis - column  # (B · 8, 24, 1), (B · 8, 1, 24)
     cos, sin = angle.flatten().cos()[:, None, None], angle.flatten().sin()[:, None, None]
     inside = cover(shape.repeat_interleave(CLIP_FRAMES), radius.flatten(), cos * x + sin * y, cos * y - sin * x)
@@ -162,8 +158,7 @@ def _caption(kind: int, place: int, action: int, other: int, there: int) -> str:
 
 def clip_true_of(sentences: Sequence[str], tracks: Tensor) -> Tensor:
     """Which sentences are true of their clips, word for word, tracks (B, 5): (B,) true or false."""
-    if len(sentences) != len(tracks):
-        raise ValueError(f"It takes one sentence for each clip; {len(sentences)} and {len(tracks)} came.")
+    _check_counts(sentences, tracks)
     pairs = zip(clip_captions(tracks), sentences, strict=True)
     return torch.tensor([said == sentence != "" for said, sentence in pairs], dtype=torch.bool)
 
@@ -183,8 +178,7 @@ def read_clips(frames: Tensor) -> Tensor:
     looked at: each object must be there, at most three quarters of the way to another shape, colour, size or time, and
     nothing else. No network takes part.
     """
-    if frames.ndim != 5 or frames.shape[1:] != (3, CLIP_FRAMES, SIDE, SIDE) or len(frames) == 0:
-        raise ValueError(f"read_clips needs clips of shape (batch, 3, 8, 24, 24); the shape is {tuple(frames.shape)}.")
+    _check_frames(frames)
     return torch.cat([_read(part) for part in frames.detach().float().cpu().split(250)])
 
 
@@ -207,7 +201,7 @@ def _read(frames: Tensor) -> Tensor:
 
 def _fits(frames: Tensor, tracks: Tensor) -> Tensor:
     """Whether every frame shows what the tracks say, and nothing else: (B,)."""
-    own, bare = draw_clips(tracks), torch.ones(len(frames), 1, CLIP_FRAMES, SIDE, SIDE)
+    own, bare = draw_clips(tracks), torch.ones(len(frames), 1, CLIP_FRAMES, _SIDE, _SIDE)
     fits = [_in_order(frames, own)]
     for paint, track in ((_acting, tracks[:, :3]), (_staying, tracks[:, 3:])):
         alone, *others = (_over(_PAPER, *paint(look)) for look in _looking_otherwise(track))
@@ -243,3 +237,24 @@ def _looking_otherwise(track: Tensor) -> list[Tensor]:
     looks = [(look + step) % (NUM_OBJECTS // 2) for step in range(NUM_OBJECTS // 2)]
     kinds = [1 + 2 * other + size for other in looks] + [2 + 2 * look - size]
     return [torch.cat([other.where(kind > 0, 0)[:, None], track[:, 1:]], 1) for other in kinds]
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _check_tracks(tracks: Tensor) -> None:
+    if tracks.ndim != 2 or tracks.shape[1] != 5 or tracks.is_floating_point():
+        raise ValueError(f"tracks are whole numbers (batch, 5); got {tracks.dtype} of shape {tuple(tracks.shape)}.")
+    known = (tracks[:, None, :3] == _possible()).all(2).any(1)  # (B,)
+    if not known.all() or tracks[:, 3:].min() < 0 or (tracks[:, 3:] > torch.tensor([NUM_OBJECTS, 8])).any():
+        raise ValueError("Tracks name an object, place and action that is possible, and an object and place that stay.")
+
+
+def _check_counts(sentences: Sequence[str], tracks: Tensor) -> None:
+    if len(sentences) != len(tracks):
+        raise ValueError(f"Give one sentence for each clip; got {len(sentences)} and {len(tracks)}.")
+
+
+def _check_frames(frames: Tensor) -> None:
+    if frames.ndim != 5 or frames.shape[1:] != (3, CLIP_FRAMES, _SIDE, _SIDE) or len(frames) == 0:
+        raise ValueError(f"read_clips needs clips of shape (batch, 3, 8, 24, 24); the shape is {tuple(frames.shape)}.")

@@ -82,7 +82,7 @@ def digits() -> tuple[Tensor, Tensor]:
 
 
 def digits_split() -> tuple[Pictures, Pictures]:
-    """The 8 × 8 digits in a fixed order by chance: 1,347 to learn from, 450 held out; pixels in [-1, 1]."""
+    """The 8 × 8 digits in a fixed random order: 1,347 to learn from, 450 held out; pixels in [-1, 1]."""
     pictures, labels = digits()
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
     train, held_out = order[:N_TRAIN_DIGITS], order[N_TRAIN_DIGITS:]
@@ -98,7 +98,7 @@ _TORCHVISION = {
 }
 
 
-def _places(name: str) -> list[Path]:
+def _folders(name: str) -> list[Path]:
     """Where the files of a set may lie: below VQDIT_DATA, then below the folder for downloads."""
     inside = "" if name == "cifar10" else f"{_TORCHVISION[name].__name__}/raw"  # as torchvision lays them out
     return [root / below for root in places.roots() for below in (name, inside)]
@@ -115,11 +115,7 @@ def picture_set(name: str, split: str) -> Pictures:
         FileNotFoundError: the files are neither on disk nor to be had from the network; the message says
             what was looked for and where.
     """
-    if name not in _TORCHVISION or split not in ("train", "test"):
-        raise ValueError(
-            f'name must be one of {", ".join(_TORCHVISION)} and split "train" or "test"; '
-            f"they are {name!r} and {split!r}."
-        )
+    _check_set(name, split)
     found = _from_disk(name, split)
     if found is None:
         try:
@@ -128,7 +124,7 @@ def picture_set(name: str, split: str) -> Pictures:
         except (OSError, RuntimeError, HTTPException) as error:
             raise FileNotFoundError(
                 f"The {split} pictures of {name} are in none of these folders: "
-                f"{', '.join(map(str, _places(name)))}; and the download failed ({_first_line(error)}). "
+                f"{', '.join(map(str, _folders(name)))}; and the download failed ({_first_line(error)}). "
                 "Put the files into one of them, or name their folder in the variable VQDIT_DATA."
             ) from error
     return found
@@ -151,14 +147,13 @@ def _first_line(error: Exception) -> str:
 
 def _from_disk(name: str, split: str) -> Pictures | None:
     if name == "cifar10":
-        for place in _places(name):
-            if (place / "cifar-10-batches-py").is_dir():
+        for root in _folders(name):
+            batches = root / "cifar-10-batches-py"
+            if batches.is_dir():
                 try:
-                    found = torchvision.datasets.CIFAR10(place, train=split == "train")
+                    found = torchvision.datasets.CIFAR10(root, train=split == "train")
                 except RuntimeError as error:
-                    raise ValueError(
-                        f"{place / 'cifar-10-batches-py'} is damaged ({error}): remove it and fetch it again."
-                    ) from error
+                    raise ValueError(f"{batches} is damaged ({error}): remove it and fetch it again.") from error
                 pictures = torch.from_numpy(found.data).permute(0, 3, 1, 2) / 255  # (N, 3, 32, 32)
                 return Pictures(pictures, torch.tensor(found.targets))
         return None
@@ -173,15 +168,15 @@ def _from_disk(name: str, split: str) -> Pictures | None:
 def _read_idx(name: str, file: str) -> Tensor | None:
     """One file in MNIST's format, compressed or not."""
     read = torchvision.datasets.mnist.read_sn3_pascalvincent_tensor
-    for place in _places(name):
-        path = place / file if (place / file).is_file() else place / f"{file}.gz"
+    for root in _folders(name):
+        path = root / file if (root / file).is_file() else root / f"{file}.gz"
         try:
-            if path == place / file:
+            if path == root / file:
                 return read(str(path))
             if path.is_file():
-                with tempfile.TemporaryDirectory() as folder:
-                    torchvision.datasets.utils.extract_archive(str(path), folder)
-                    return read(str(Path(folder) / file))
+                with tempfile.TemporaryDirectory() as unpacked:
+                    torchvision.datasets.utils.extract_archive(str(path), unpacked)
+                    return read(str(Path(unpacked) / file))
         except (OSError, EOFError, AssertionError, RuntimeError, ValueError, KeyError, zlib.error) as error:
             raise ValueError(f"{path} is damaged ({error}): remove it and fetch it again.") from error
     return None
@@ -194,7 +189,7 @@ def folder(path: str | Path, size: int) -> Tensor:
     """All pictures of a folder, (N, 3, size, size) in [0, 1], in the order of their names.
 
     Each is turned upright, made RGB (transparent parts become white), scaled and cropped to a square. Files
-    that are no pictures are left out with a warning that names them.
+    that are not pictures are left out with a warning that names them.
 
     Args:
         path: the folder; folders inside it are not looked into.
@@ -204,12 +199,8 @@ def folder(path: str | Path, size: int) -> Tensor:
         FileNotFoundError: there is no such folder, or no picture in it.
         ValueError: a picture is damaged; the message names it.
     """
-    path = Path(path)
-    if size < 1:
-        raise ValueError(f"size must be at least 1; it is {size}.")
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no folder {path}.")
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    _check_folder(path, size)
+    files = sorted(file for file in Path(path).iterdir() if file.is_file() and not file.name.startswith("."))
     known = picture_endings()
     pictures = [file for file in files if file.suffix.lower() in known]
     others = [file.name for file in files if file.suffix.lower() not in known]
@@ -219,11 +210,11 @@ def folder(path: str | Path, size: int) -> Tensor:
             "Pictures end in .png, .jpg, .webp, .gif and the like."
         )
     if others:
-        warnings.warn(f"Left out {len(others)} files that are no pictures: {_some(others)}.", stacklevel=2)
+        warnings.warn(f"Left out {len(others)} files that are not pictures: {_first_names(others)}.", stacklevel=2)
     return torch.stack([read_picture(file, size) for file in pictures]) / 255
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
@@ -244,11 +235,29 @@ def read_picture(file: str | Path, size: int) -> Tensor:
             with Image.open(file) as picture:
                 picture.draft(None, (2 * size, 2 * size))  # of a large photograph, read no more than it takes
                 picture = ImageOps.exif_transpose(picture)
-                if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut instead of scale
+                if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip instead of scale
                     picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
                 square = ImageOps.fit(picture.convert("RGBA"), (size, size))
     except Exception as error:  # a damaged file can trip a reader anywhere
         reason = str(error) or type(error).__name__
-        raise ValueError(f"{file} cannot be read as a picture ({reason}): mend or remove it.") from error
+        raise ValueError(f"{file} cannot be read as a picture ({reason}): fix or remove it.") from error
     white = Image.new("RGBA", square.size, "white")
     return torch.from_numpy(np.asarray(Image.alpha_composite(white, square).convert("RGB")).copy()).permute(2, 0, 1)
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _check_set(name: str, split: str) -> None:
+    if name not in _TORCHVISION or split not in ("train", "test"):
+        raise ValueError(
+            f'name must be one of {", ".join(_TORCHVISION)} and split "train" or "test"; '
+            f"they are {name!r} and {split!r}."
+        )
+
+
+def _check_folder(path: str | Path, size: int) -> None:
+    if size < 1:
+        raise ValueError(f"size must be at least 1; it is {size}.")
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"There is no folder {path}.")

@@ -20,7 +20,7 @@ ALL_OBJECTS = NUM_OBJECTS + len(SHAPES) * len(SIZES)  # 30 with those in the new
 RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], [0.96, 0.78, 0.10], [0.93, 0.50, 0.10]])
 BACKGROUND = torch.tensor([0.95, 0.95, 0.93])
 RADIUS = torch.tensor([2.1, 3.3])  # pixels, small and large
-_JITTER = 0.5  # pixels that an object may lie beside the middle of its place
+_JITTER = 0.5  # pixels by which an object may lie off the middle of its place
 CELL = 8  # pixels a side of a place; three by three places make a picture of 24 × 24
 
 
@@ -37,8 +37,7 @@ def object_id(shape: str, colour: str, size: str) -> int:
     >>> object_id("circle", "red", "small")
     1
     """
-    if shape not in SHAPES or colour not in COLOURS or size not in SIZES:
-        raise ValueError(f"There is no {size} {colour} {shape}: objects are of {SIZES}, {COLOURS} and {SHAPES}.")
+    _check_words(shape, colour, size)
     return 1 + (SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour)) * 2 + SIZES.index(size)
 
 
@@ -48,8 +47,7 @@ def object_name(number: int) -> str:
     >>> object_name(24)
     'large yellow triangle'
     """
-    if not 1 <= number <= ALL_OBJECTS:
-        raise ValueError(f"Objects are numbered 1 … {ALL_OBJECTS}; {number} came.")
+    _check_number(number)
     shape, colour, size = (int(part) for part in attributes(torch.tensor(number)))
     return f"{SIZES[size]} {(*COLOURS, NEW_COLOUR)[colour]} {SHAPES[shape]}"
 
@@ -97,8 +95,7 @@ def single_scenes(n: int, generator: torch.Generator) -> Pictures:
 
 def label_name(label: int) -> str:
     """The words for a label of `single_scenes`, for example "red circle" for 0."""
-    if not 0 <= label < len(SHAPES) * len(COLOURS):
-        raise ValueError(f"Labels of single scenes are 0 … {len(SHAPES) * len(COLOURS) - 1}; {label} came.")
+    _check_label(label)
     return object_name(1 + label * len(SIZES)).removeprefix(f"{SIZES[0]} ")
 
 
@@ -109,14 +106,8 @@ def read_labels(pictures: Tensor) -> Tensor:
 
 
 def draw_scenes(objects: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures (B, 3, 24, 24) of objects (B, 9), each up to half a pixel beside the middle of its place."""
-    if objects.ndim != 2 or objects.shape[1] != 9 or objects.numel() == 0:
-        raise ValueError(f"objects must be numbers of shape (batch, 9); the shape is {tuple(objects.shape)}.")
-    if objects.is_floating_point() or objects.min() < 0 or objects.max() > ALL_OBJECTS:
-        raise ValueError(
-            f"objects must be whole numbers in 0 … {ALL_OBJECTS}; they are {objects.dtype} and span "
-            f"{objects.min().item()} … {objects.max().item()}."
-        )
+    """Pictures (B, 3, 24, 24) of objects (B, 9), each up to half a pixel off the middle of its place."""
+    _check_objects(objects)
     shift = (2 * torch.rand(*objects.shape, 2, generator=generator) - 1) * _JITTER  # (B, 9, 2)
     cells = BACKGROUND[:, None, None].expand(*objects.shape, 3, CELL, CELL).clone()  # (B, 9, 3, 8, 8)
     there = objects > 0
@@ -184,8 +175,7 @@ def true_of(sentences: Sequence[str], objects: Tensor) -> Tensor:
     >>> true_of(["large yellow triangle beside small red circle"], scene), true_of(["small red circle"], scene)
     (tensor([True]), tensor([False]))
     """
-    if len(sentences) != len(objects):
-        raise ValueError(f"It takes one sentence for each scene; {len(sentences)} and {len(objects)} came.")
+    _check_counts(sentences, objects)
     swapped = [" beside ".join(sentence.split(" beside ")[::-1]) for sentence in sentences]
     pairs = zip(captions(objects), sentences, swapped, strict=True)
     return torch.tensor([one != "" and said in (one, other) for said, one, other in pairs], dtype=torch.bool)
@@ -197,10 +187,7 @@ def read_scenes(pictures: Tensor, known: int = NUM_OBJECTS) -> Tensor:
     Each place is compared with drawings of every object at 25 positions; the most similar one wins. No network
     takes part, so that pictures which a network made can be scored. The reader knows objects 1 … `known`.
     """
-    if pictures.ndim != 4 or pictures.shape[1:] != (3, 24, 24) or len(pictures) == 0:
-        raise ValueError(
-            f"read_scenes needs pictures of shape (batch, 3, 24, 24); the shape is {tuple(pictures.shape)}."
-        )
+    _check_pictures(pictures)
     steps = torch.linspace(-_JITTER, _JITTER, 5)
     shift = torch.cartesian_prod(steps, steps).repeat(known, 1)  # (known · 25, 2)
     kinds = torch.arange(1, known + 1).repeat_interleave(25)  # (known · 25,)
@@ -209,3 +196,43 @@ def read_scenes(pictures: Tensor, known: int = NUM_OBJECTS) -> Tensor:
     meaning = torch.cat([torch.zeros(1, dtype=torch.long), kinds])  # (known · 25 + 1,)
     cells = F.unfold(pictures.detach().float().cpu(), CELL, stride=CELL).transpose(1, 2)  # (B, 9, 192)
     return meaning[torch.cdist(cells, drawings).argmin(-1)]
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _check_words(shape: str, colour: str, size: str) -> None:
+    if shape not in SHAPES or colour not in COLOURS or size not in SIZES:
+        raise ValueError(f"There is no {size} {colour} {shape}: objects are of {SIZES}, {COLOURS} and {SHAPES}.")
+
+
+def _check_number(number: int) -> None:
+    if not 1 <= number <= ALL_OBJECTS:
+        raise ValueError(f"Objects are numbered 1 … {ALL_OBJECTS}; got {number}.")
+
+
+def _check_label(label: int) -> None:
+    if not 0 <= label < len(SHAPES) * len(COLOURS):
+        raise ValueError(f"Labels of single scenes are 0 … {len(SHAPES) * len(COLOURS) - 1}; got {label}.")
+
+
+def _check_objects(objects: Tensor) -> None:
+    if objects.ndim != 2 or objects.shape[1] != 9 or objects.numel() == 0:
+        raise ValueError(f"objects must be numbers of shape (batch, 9); the shape is {tuple(objects.shape)}.")
+    if objects.is_floating_point() or objects.min() < 0 or objects.max() > ALL_OBJECTS:
+        raise ValueError(
+            f"objects must be whole numbers in 0 … {ALL_OBJECTS}; they are {objects.dtype} and span "
+            f"{objects.min().item()} … {objects.max().item()}."
+        )
+
+
+def _check_counts(sentences: Sequence[str], objects: Tensor) -> None:
+    if len(sentences) != len(objects):
+        raise ValueError(f"Give one sentence for each scene; got {len(sentences)} and {len(objects)}.")
+
+
+def _check_pictures(pictures: Tensor) -> None:
+    if pictures.ndim != 4 or pictures.shape[1:] != (3, 24, 24) or len(pictures) == 0:
+        raise ValueError(
+            f"read_scenes needs pictures of shape (batch, 3, 24, 24); the shape is {tuple(pictures.shape)}."
+        )

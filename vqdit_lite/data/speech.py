@@ -30,7 +30,7 @@ LOUDNESS = 0.12  # root mean square of a word
 
 
 def fit_length(wave: Tensor, frames: int = SOUND_FRAMES) -> Tensor:
-    """A wave (samples,) cut or filled with silence to (frames · HOP,); a warning says what was cut.
+    """A wave (samples,) cropped or padded with silence to (frames · HOP,); a warning says what was left out.
 
     >>> fit_length(torch.ones(100), frames=1).sum()
     tensor(100.)
@@ -51,8 +51,7 @@ def read_wave(path: str | Path) -> Tensor:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read, is empty, or holds only silence; the message says which.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
+    _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", wavfile.WavFileWarning)  # a truncated file is only warned of
@@ -62,12 +61,7 @@ def read_wave(path: str | Path) -> Tensor:
     scale = {"u": 128, "i": float(np.iinfo(wave.dtype).max) + 1 if wave.dtype.kind == "i" else 1, "f": 1}
     wave = (wave.astype(np.float64) - (128 if wave.dtype.kind == "u" else 0)) / scale[wave.dtype.kind]
     wave = wave.mean(1) if wave.ndim == 2 else wave
-    if len(wave) == 0:
-        raise ValueError(f"{path} holds no sound: it has no samples.")
-    if np.abs(wave).max() < 1e-4:
-        raise ValueError(f"{path} holds only silence.")
-    if (np.abs(wave) > 0.999).mean() > 0.01:
-        warnings.warn(f"{path} is clipped: more than 1 % of it is at full scale. Record it more quietly.", stacklevel=2)
+    _check_sound(path, wave)
     if rate != SAMPLE_RATE:
         divisor = math.gcd(rate, SAMPLE_RATE)
         wave = resample_poly(wave, SAMPLE_RATE // divisor, rate // divisor)
@@ -108,7 +102,7 @@ KNOWN_VOICES, UNHEARD_VOICE, SPEEDS = range(6), 6, 3  # the seventh voice is kep
 
 
 def speak(sentences: Sequence[str], generator: torch.Generator, voices: Sequence[int] = KNOWN_VOICES) -> Tensor:
-    """Sentences spoken word by word, (B, SOUND_FRAMES · HOP): voice and speed by chance, small gaps, a little noise.
+    """Sentences spoken word by word, (B, SOUND_FRAMES · HOP): voice and speed at random, small gaps, a little noise.
 
     Args:
         sentences: of words from the captions, and of the digits "zero" to "nine", up to seven words each.
@@ -118,10 +112,8 @@ def speak(sentences: Sequence[str], generator: torch.Generator, voices: Sequence
     >>> speak(["small red circle"], torch.Generator().manual_seed(0)).shape
     torch.Size([1, 33280])
     """
+    _check_spoken(sentences)
     words, _ = lexicon()
-    unknown = {word for sentence in sentences for word in sentence.split()} - set(SPOKEN_WORDS)
-    if unknown:
-        raise ValueError(f"Nobody has spoken {', '.join(sorted(unknown))}; spoken are: {', '.join(SPOKEN_WORDS)}.")
     voice = torch.randint(len(voices), (len(sentences),), generator=generator).tolist()
     speed = torch.randint(SPEEDS, (len(sentences),), generator=generator).tolist()
     spoken = [
@@ -134,7 +126,7 @@ def speak(sentences: Sequence[str], generator: torch.Generator, voices: Sequence
 def arrange(spoken: Sequence[Sequence[Tensor]], generator: torch.Generator) -> Tensor:
     """Lists of words (samples,), one list a row, one word after the other: (B, SOUND_FRAMES · HOP).
 
-    Gaps of 10 to 40 ms, a loudness 4 decibels up or down and a little noise come by chance.
+    Gaps of 10 to 40 ms, a loudness 4 decibels up or down and a little noise are random.
     """
     waves = torch.zeros(len(spoken), SOUND_FRAMES * HOP)
     for wave, words in zip(waves, spoken, strict=True):
@@ -150,7 +142,7 @@ def arrange(spoken: Sequence[Sequence[Tensor]], generator: torch.Generator) -> T
 
 
 def change_speed(wave: Tensor, generator: torch.Generator) -> Tensor:
-    """A wave (samples,) up to 12 % longer and lower, or shorter and higher, by chance."""
+    """A wave (samples,) up to 12 % longer and lower, or shorter and higher, at random."""
     rate = 0.88 + 0.24 * torch.rand((), generator=generator).item()
     return F.interpolate(wave[None, None], scale_factor=rate, mode="linear")[0, 0]
 
@@ -182,8 +174,7 @@ def spoken_digits(split: str) -> Recordings:
         FileNotFoundError: they are neither on disk nor to be had from the network.
         ValueError: they are not what was released; the message says where.
     """
-    if split not in ("sample", "train", "test"):
-        raise ValueError(f'split must be "sample", "train" or "test"; it is {split!r}.')
+    _check_split(split)
     if split == "sample":
         with np.load(places.SHIPPED / "speech" / "digits.npz") as file:
             waves = from_mu_law(torch.from_numpy(file["sound"])).split(file["lengths"].tolist())
@@ -250,13 +241,13 @@ def speech(n: int, generator: torch.Generator) -> Speech:
 
 
 def _lists(items: Sequence, n: int, longest: int, generator: torch.Generator) -> list[list]:
-    """n lists by chance, each of 1 to `longest` items."""
+    """n random lists, each of 1 to `longest` items."""
     lengths = torch.randint(1, longest + 1, (n,), generator=generator).tolist()
     return [[items[k] for k in torch.randint(len(items), (length,), generator=generator)] for length in lengths]
 
 
 def spoken_by_people(split: str, generator: torch.Generator) -> Speech:
-    """Real digits, one a"""
+    """Real digits, one a sentence."""
     people = spoken_digits(split)
     waves = arrange([[wave] for wave in people.waves], generator)
     return Speech([DIGITS[label] for label in people.labels], mels_of(waves))
@@ -277,3 +268,33 @@ def fresh_speech(count: int) -> dict[str, Speech]:
         "unheard_voice": spoken_captions(count, generator, [UNHEARD_VOICE]),
         "people": spoken_by_people("test" if count >= 300 else "sample", generator),
     }
+
+
+# ---------------------------------------------------------------- guards
+
+
+def _check_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+
+
+def _check_sound(path: str | Path, wave: np.ndarray) -> None:
+    if len(wave) == 0:
+        raise ValueError(f"{path} holds no sound: it has no samples.")
+    if np.abs(wave).max() < 1e-4:
+        raise ValueError(f"{path} holds only silence.")
+    if (np.abs(wave) > 0.999).mean() > 0.01:
+        warnings.warn(f"{path} is clipped: more than 1 % of it is at full scale. Record it more quietly.", stacklevel=3)
+
+
+def _check_spoken(sentences: Sequence[str]) -> None:
+    unknown = {word for sentence in sentences for word in sentence.split()} - set(SPOKEN_WORDS)
+    if unknown:
+        raise ValueError(
+            f"No recording of {', '.join(sorted(unknown))}; there are recordings of: {', '.join(SPOKEN_WORDS)}."
+        )
+
+
+def _check_split(split: str) -> None:
+    if split not in ("sample", "train", "test"):
+        raise ValueError(f'split must be "sample", "train" or "test"; it is {split!r}.')

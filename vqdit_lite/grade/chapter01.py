@@ -360,9 +360,9 @@ def _psnr_of(codebook, patches):
 
 
 def _held_out_gap(patches, num_codes, generator):
-    shown, held_out = patches.chunk(2)
-    codebook = quantize.kmeans(shown, num_codes, generator)
-    return _psnr_of(codebook, shown), _psnr_of(codebook, held_out)
+    train, held_out = patches.chunk(2)
+    codebook = quantize.kmeans(train, num_codes, generator)
+    return _psnr_of(codebook, train), _psnr_of(codebook, held_out)
 
 
 def _gap_all(patches, num_codes, generator):
@@ -380,9 +380,9 @@ def _gap_same(patches, num_codes, generator):
 
 
 def _gap_mse(patches, num_codes, generator):
-    shown, held_out = patches.chunk(2)
-    codebook = quantize.kmeans(shown, num_codes, generator)
-    return tuple((codebook[quantize.nearest_code(x, codebook)] - x).square().mean().item() for x in (shown, held_out))
+    train, held_out = patches.chunk(2)
+    codebook = quantize.kmeans(train, num_codes, generator)
+    return tuple((codebook[quantize.nearest_code(x, codebook)] - x).square().mean().item() for x in (train, held_out))
 
 
 def _gap_with_all(patches, num_codes, generator):
@@ -391,9 +391,9 @@ def _gap_with_all(patches, num_codes, generator):
 
 
 def _gap_one_by_one(patches, num_codes, generator):
-    shown, held_out = patches.chunk(2)
-    codebook = quantize.kmeans(shown, num_codes, generator)
-    errors = [(codebook[quantize.nearest_code(x, codebook)] - x).square().mean(1) for x in (shown, held_out)]
+    train, held_out = patches.chunk(2)
+    codebook = quantize.kmeans(train, num_codes, generator)
+    errors = [(codebook[quantize.nearest_code(x, codebook)] - x).square().mean(1) for x in (train, held_out)]
     return tuple((-10 * error.log10()).mean().item() for error in errors)
 
 

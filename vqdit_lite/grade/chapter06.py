@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from vqdit_lite import metrics
+from vqdit_lite.attention import attention, rotate
 from vqdit_lite.grade.grader import AnswerError, Grader
-from vqdit_lite.transformer import attention, rotate, sincos
+from vqdit_lite.transformer import sincos
 
 
 def _with_a_word(word):
@@ -162,7 +163,7 @@ def _with_time(time):
 def _said_of_condition(error, t, labels, uniform, share, table):
     if isinstance(error, IndexError):
         return "rows are counted from 0"
-    return "as many waves as a row of the table has numbers" if "256" in str(error) else ""
+    return "the embedding must be as wide as a row of the table" if "256" in str(error) else ""
 
 
 def _condition_joined(t, labels, uniform, share, table):
@@ -205,7 +206,7 @@ condition = Grader(
         "Times lie in [0, 1]. Waves made for positions hardly move over such a short way: first multiply by 1,000.": (
             _with_time(lambda t, table: _time(t, table, 1))
         ),
-        "The waves are 1,000 times as high. It is the time that is multiplied, before it becomes waves.": (
+        "The embedding is 1,000 times as large. It is the time that is multiplied, before it is embedded.": (
             _with_time(lambda t, table: 1000 * _time(t, table, 1))
         ),
         "Times are divided by 1,000 here, which makes the short way between 0 and 1 shorter still.": _with_time(
@@ -219,7 +220,7 @@ condition = Grader(
         ),
         "The sines stand before the cosines; in (6.2) it is the other way round.": _with_time(_turned_about),
         "Cosines and sines alternate; in (6.2) all cosines come first.": _with_time(_alternating),
-        "These frequencies fall to 1/10,000 within D/2 waves. Those of (6.2) stop a step before it: look at the D in "
+        "These frequencies fall to 1/10,000 within D/2 steps. Those of (6.2) stop a step before it: look at the D in "
         "its exponent.": _with_time(_down_to_the_end),
         "This hides the others: a label is hidden where its number lies *below* the share.": (
             lambda t, labels, uniform, share, table: _condition(t, labels, -uniform, -share, table)
@@ -548,28 +549,28 @@ def _correct(h, shift, scale, gate, branch):
 def _block(correct=_correct, six=_six, order=(0, 1, 2, 3, 4, 5), second=None):
     """A block that is right but for what is handed in."""
 
-    def mistaken(h, condition, weight, bias, attend, think):
+    def mistaken(h, condition, weight, bias, attend, mlp):
         parts = six(condition, weight, bias)
         parts = [parts[place] for place in order]
         h = correct(h, *parts[:3], attend)
-        return (second or correct)(h, *parts[3:], think)
+        return (second or correct)(h, *parts[3:], mlp)
 
     return mistaken
 
 
-def _adaln_block(h, condition, weight, bias, attend, think):
-    return _block()(h, condition, weight, bias, attend, think)
+def _adaln_block(h, condition, weight, bias, attend, mlp):
+    return _block()(h, condition, weight, bias, attend, mlp)
 
 
-def _first_lost(h, condition, weight, bias, attend, think):
+def _first_lost(h, condition, weight, bias, attend, mlp):
     parts = _six(condition, weight, bias)
     x = _correct(h, *parts[:3], attend)
-    return h + _correct(x, *parts[3:], think) - x
+    return h + _correct(x, *parts[3:], mlp) - x
 
 
-def _side_by_side(h, condition, weight, bias, attend, think):
+def _side_by_side(h, condition, weight, bias, attend, mlp):
     parts = _six(condition, weight, bias)
-    return _correct(h, *parts[:3], attend) + _correct(h, *parts[3:], think) - h
+    return _correct(h, *parts[:3], attend) + _correct(h, *parts[3:], mlp) - h
 
 
 def _six_in_turn(condition, weight, bias):
@@ -622,7 +623,7 @@ def _mixed_up(order):
 
 
 def _mixes(width):
-    """Stand-ins for attention and the small network: one mixes tokens and features, the other features alone."""
+    """Stand-ins for attention and the MLP: one mixes tokens and features, the other features alone."""
     first, second = torch.randn(width, width), torch.randn(width, width)
     return [lambda x: torch.tanh((x + x.roll(1, 1)) @ first / 2), lambda x: F.gelu(x @ second)]
 
@@ -738,8 +739,8 @@ adaln_block = Grader(
         "condition: an axis for the tokens is missing.": _block(
             six=lambda condition, weight, bias: F.linear(F.silu(condition), weight, bias).chunk(6, -1)
         ),
-        "The small network came before attention.": (
-            lambda h, condition, weight, bias, attend, think: _adaln_block(h, condition, weight, bias, think, attend)
+        "The MLP came before attention.": (
+            lambda h, condition, weight, bias, attend, mlp: _adaln_block(h, condition, weight, bias, mlp, attend)
         ),
         "The second branch is missing.": _block(second=lambda h, *others: h),
     },
@@ -786,7 +787,7 @@ def _real_number(answer, *arguments):
     number = answer(*arguments)
     if torch.as_tensor(number).is_complex():
         raise AnswerError(
-            "✗ frechet: a complex number came. The eigenvalues are real, but for rounding: take their `.real`."
+            "✗ frechet: got a complex number. The eigenvalues are real, but for rounding: take their `.real`."
         )
     return number
 

@@ -142,7 +142,7 @@ hide = Grader(
 
 fill_chance = Grader(
     "fill_chance",
-    lambda now, then, rho: (then - (1 - rho) * now) / (1 - now),
+    lambda alpha_bar, next_alpha_bar, rho: (next_alpha_bar - (1 - rho) * alpha_bar) / (1 - alpha_bar),
     {
         "nothing is hidden again": lambda: [
             torch.tensor([0.2, 0.5, 0.1]),
@@ -159,54 +159,63 @@ fill_chance = Grader(
     },
     {
         "This is the share of *all* tokens that must come. Only the hidden ones can, so divide by their share.": (
-            lambda now, then, rho: then - (1 - rho) * now
+            lambda alpha_bar, next_alpha_bar, rho: next_alpha_bar - (1 - rho) * alpha_bar
         ),
         "This divides by the share hidden at the end of the step. The chance is one for tokens hidden at its start.": (
-            lambda now, then, rho: (then - (1 - rho) * now) / (1 - then)
+            lambda alpha_bar, next_alpha_bar, rho: (next_alpha_bar - (1 - rho) * alpha_bar) / (1 - next_alpha_bar)
         ),
         "This divides by the share that is *known* in the end. Only hidden tokens can be filled in, so divide by the "
-        "share hidden now.": lambda now, then, rho: (then - (1 - rho) * now) / then,
+        "share hidden now.": lambda alpha_bar, next_alpha_bar, rho: (
+            (next_alpha_bar - (1 - rho) * alpha_bar) / next_alpha_bar
+        ),
         "This is the chance to *stay* hidden; one minus it is asked for.": (
-            lambda now, then, rho: (1 - then - rho * now) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: (1 - next_alpha_bar - rho * alpha_bar) / (1 - alpha_bar)
         ),
         "The sign is wrong: t' is earlier, so ᾱ(t') is the larger of the two.": (
-            lambda now, then, rho: ((1 - rho) * now - then) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: ((1 - rho) * alpha_bar - next_alpha_bar) / (1 - alpha_bar)
         ),
-        "ρ is missing: what is hidden again must be made up for.": lambda now, then, rho: (then - now) / (1 - now),
+        "ρ is missing: what is hidden again must be made up for.": lambda alpha_bar, next_alpha_bar, rho: (
+            (next_alpha_bar - alpha_bar) / (1 - alpha_bar)
+        ),
         "ρ and 1 - ρ are exchanged: a share ρ of the known tokens goes, and the rest of them stay.": (
-            lambda now, then, rho: (then - rho * now) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: (next_alpha_bar - rho * alpha_bar) / (1 - alpha_bar)
         ),
         "This divides by what is hidden after ρ has done its work. Only tokens that were hidden when the step began "
-        "can be filled in by it.": lambda now, then, rho: (then - (1 - rho) * now) / (1 - (1 - rho) * now),
+        "can be filled in by it.": lambda alpha_bar, next_alpha_bar, rho: (
+            (next_alpha_bar - (1 - rho) * alpha_bar) / (1 - (1 - rho) * alpha_bar)
+        ),
         "This divides by the share that is known now. Only hidden tokens can be filled in, so divide by theirs.": (
-            lambda now, then, rho: (then - (1 - rho) * now) / now
+            lambda alpha_bar, next_alpha_bar, rho: (next_alpha_bar - (1 - rho) * alpha_bar) / alpha_bar
         ),
         "1 - ρ stands on ᾱ(t'). It belongs to ᾱ(t): the tokens known *now* are hidden again.": (
-            lambda now, then, rho: ((1 - rho) * then - now) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: ((1 - rho) * next_alpha_bar - alpha_bar) / (1 - alpha_bar)
         ),
         "ρ is a share of the *known* tokens, so it must be multiplied by how many are known now.": (
-            lambda now, then, rho: (then - now + rho) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: (next_alpha_bar - alpha_bar + rho) / (1 - alpha_bar)
         ),
         "What is hidden again is taken off. It must be added: to end at ᾱ(t'), more has to be filled in.": (
-            lambda now, then, rho: (then - (1 + rho) * now) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: (next_alpha_bar - (1 + rho) * alpha_bar) / (1 - alpha_bar)
         ),
         "ρ is added to the chance as it is. It is a share of the known tokens, and the chance is one of the hidden.": (
-            lambda now, then, rho: (then - now) / (1 - now) + rho
+            lambda alpha_bar, next_alpha_bar, rho: (next_alpha_bar - alpha_bar) / (1 - alpha_bar) + rho
         ),
         "The chance is made smaller by the factor 1 - ρ. What is hidden again has to be made up for, so it grows.": (
-            lambda now, then, rho: (1 - rho) * (then - now) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: (1 - rho) * (next_alpha_bar - alpha_bar) / (1 - alpha_bar)
         ),
-        "ᾱ(t) and ᾱ(t') are exchanged: the step goes from `now` to `then`.": (
-            lambda now, then, rho: (now - (1 - rho) * then) / (1 - then)
+        "ᾱ(t) and ᾱ(t') are exchanged: the step goes from `alpha_bar` to `next_alpha_bar`.": (
+            lambda alpha_bar, next_alpha_bar, rho: (alpha_bar - (1 - rho) * next_alpha_bar) / (1 - next_alpha_bar)
         ),
-        "Known and hidden are exchanged: `now` and `then` are shares of *known* tokens.": (
-            lambda now, then, rho: ((1 - then) - (1 - rho) * (1 - now)) / now
+        "Known and hidden are exchanged: `alpha_bar` and `next_alpha_bar` are shares of *known* tokens.": (
+            lambda alpha_bar, next_alpha_bar, rho: ((1 - next_alpha_bar) - (1 - rho) * (1 - alpha_bar)) / alpha_bar
         ),
         "Only the second term is divided by the hidden share: a bracket is missing.": (
-            lambda now, then, rho: then - (1 - rho) * now / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: next_alpha_bar - (1 - rho) * alpha_bar / (1 - alpha_bar)
         ),
         "ρ was made smaller first, as ρ is made from η in the chapter. Here ρ itself comes in.": (
-            lambda now, then, rho: (then - (1 - rho * ((1 - then) / now).clamp(max=1)) * now) / (1 - now)
+            lambda alpha_bar, next_alpha_bar, rho: (
+                (next_alpha_bar - (1 - rho * ((1 - next_alpha_bar) / alpha_bar).clamp(max=1)) * alpha_bar)
+                / (1 - alpha_bar)
+            )
         ),
     },
 )
@@ -279,17 +288,17 @@ bits_per_character = Grader(
 # ---------------------------------------------------------------- masked_bound
 
 
-def _surprise(logits, x0):
+def _nll(logits, x0):
     return F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")  # (B, N)
 
 
 def _masked_bound(logits, x0, x_t, alpha_bar, slope, mask_id):
-    surprise = _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
-    return -slope / (1 - alpha_bar) * surprise
+    nll = _nll(logits, x0).where(x_t == mask_id, 0).sum(1)
+    return -slope / (1 - alpha_bar) * nll
 
 
 def _bound_all(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return -slope / (1 - alpha_bar) * _surprise(logits, x0).sum(1)
+    return -slope / (1 - alpha_bar) * _nll(logits, x0).sum(1)
 
 
 def _bound_known(logits, x0, x_t, alpha_bar, slope, mask_id):
@@ -307,7 +316,7 @@ def _bound_mean_all(logits, x0, x_t, alpha_bar, slope, mask_id):
 
 
 def _bound_unweighted(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return _surprise(logits, x0).where(x_t == mask_id, 0).sum(1)
+    return _nll(logits, x0).where(x_t == mask_id, 0).sum(1)
 
 
 def _bound_negative(logits, x0, x_t, alpha_bar, slope, mask_id):
@@ -336,7 +345,7 @@ def _bound_logits(logits, x0, x_t, alpha_bar, slope, mask_id):
 
 
 def _bound_probability(logits, x0, x_t, alpha_bar, slope, mask_id):
-    p = (-_surprise(logits, x0)).exp().where(x_t == mask_id, 0)
+    p = (-_nll(logits, x0)).exp().where(x_t == mask_id, 0)
     return slope / (1 - alpha_bar) * p.sum(1)
 
 
@@ -353,21 +362,21 @@ def _bound_batch_mean(logits, x0, x_t, alpha_bar, slope, mask_id):
 
 
 def _bound_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return (-slope / (1 - alpha_bar))[:, None] * _surprise(logits, x0).where(x_t == mask_id, 0)
+    return (-slope / (1 - alpha_bar))[:, None] * _nll(logits, x0).where(x_t == mask_id, 0)
 
 
 def _bound_shared(logits, x0, x_t, alpha_bar, slope, mask_id):
-    return -slope / (1 - alpha_bar) * _surprise(logits, x0).where(x_t == mask_id, 0).sum()
+    return -slope / (1 - alpha_bar) * _nll(logits, x0).where(x_t == mask_id, 0).sum()
 
 
 def _bound_along_tokens(logits, x0, x_t, alpha_bar, slope, mask_id):
-    surprise = -logits.log_softmax(1).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
-    return -slope / (1 - alpha_bar) * surprise.sum(1)
+    nll = -logits.log_softmax(1).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
+    return -slope / (1 - alpha_bar) * nll.sum(1)
 
 
 def _bound_along_rows(logits, x0, x_t, alpha_bar, slope, mask_id):
-    surprise = -logits.log_softmax(0).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
-    return -slope / (1 - alpha_bar) * surprise.sum(1)
+    nll = -logits.log_softmax(0).gather(2, x0[..., None])[..., 0].where(x_t == mask_id, 0)
+    return -slope / (1 - alpha_bar) * nll.sum(1)
 
 
 def _bound_reshaped(logits, x0, x_t, alpha_bar, slope, mask_id):
@@ -381,11 +390,11 @@ def _bound_softmax_twice(logits, x0, x_t, alpha_bar, slope, mask_id):
 
 def _bound_mean_of_all(logits, x0, x_t, alpha_bar, slope, mask_id):
     hidden = x_t == mask_id
-    return -slope / (1 - alpha_bar) * _surprise(logits, x0)[hidden].mean()
+    return -slope / (1 - alpha_bar) * _nll(logits, x0)[hidden].mean()
 
 
 def _bound_one_minus(logits, x0, x_t, alpha_bar, slope, mask_id):
-    p = (-_surprise(logits, x0)).exp()
+    p = (-_nll(logits, x0)).exp()
     return -slope / (1 - alpha_bar) * (1 - p).where(x_t == mask_id, 0).sum(1)
 
 
@@ -446,13 +455,11 @@ masked_bound = Grader(
         "These are bits: log2 was used, or a division by log 2. (8.5) counts nats.": _bound_bits,
         "These are logits as they came. They become logarithms of probabilities by log_softmax.": _bound_logits,
         "This adds up probabilities; the cost is minus their logarithm.": _bound_probability,
-        "This is the surprise about the values of which the denoiser is surest. What counts is what x0 says.": (
-            _bound_surest
-        ),
+        "This is the negative log-likelihood of the values of which the denoiser is surest. What counts is what x0 "
+        "says.": _bound_surest,
         "There is a number for each token here. Add up the tokens of each row.": _bound_tokens,
-        "The surprise of all rows was added up, and each row got the total. A row costs what its own tokens cost.": (
-            _bound_shared
-        ),
+        "The negative log-likelihoods of all rows were added up, and each row got the total. A row costs what its own "
+        "tokens cost.": _bound_shared,
         "This is the sum over the batch; one number for each row is asked for.": _bound_batch_sum,
         "This is the mean over the batch; one number for each row is asked for.": _bound_batch_mean,
         "The softmax runs over the tokens of a row, the wrong axis: for each token, the chances of its V values add up "
@@ -464,10 +471,9 @@ masked_bound = Grader(
         "The softmax is taken twice: `cross_entropy` and `log_softmax` take logits, and got probabilities.": (
             _bound_softmax_twice
         ),
-        "Each row got the mean surprise of the hidden tokens of all rows. A row costs the sum of what its own cost.": (
-            _bound_mean_of_all
-        ),
-        "This adds up 1 - p; the surprise is minus the logarithm of p.": _bound_one_minus,
+        "Each row got the mean negative log-likelihood of the hidden tokens of all rows. A row costs the sum of what "
+        "its own cost.": _bound_mean_of_all,
+        "This adds up 1 - p; the negative log-likelihood is minus the logarithm of p.": _bound_one_minus,
         "The logarithm itself is in the weight. (8.5) has its derivative: f' / f.": _bound_times_log,
         "This divides by the share that is hidden in x_t, which scatters from mask to mask. The weight has the share "
         "that is hidden on average, by the schedule.": _bound_share_of_mask,
@@ -678,11 +684,11 @@ def _confidences_of_p(p, u, times, choice_temperature):
     return p + choice_temperature * times[1:, None] * _gumbel(u)
 
 
-def _confidences_now(p, u, times, choice_temperature):
+def _confidences_at_the_start(p, u, times, choice_temperature):
     return p.log() + choice_temperature * times[:-1, None] * _gumbel(u)
 
 
-def _confidences_compound_now(p, u, times, choice_temperature):
+def _confidences_compound_at_the_start(p, u, times, choice_temperature):
     return p.log() + choice_temperature * times[:-1].cumprod(0)[:, None] * _gumbel(u)
 
 
@@ -726,17 +732,19 @@ confidences = Grader(
         "four uneven steps": lambda: _ordering([1.0, 0.9, 0.7, 0.4, 0.0], 5, 1.0),
         "ten even steps": lambda: _ordering([i / 10 for i in range(10, -1, -1)], 3, 2.5),
         "one step": lambda: _ordering([1.0, 0.0], 6, 4.0),
-        "a choice_temperature of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
+        "a choice temperature of 0": lambda: _ordering([1.0, 0.6, 0.0], 2, 0.0),
     },
     {
         "This is the function of the text: both mistakes are still in it.": _given_code,
-        "One mistake is mended. But the noise still fades too early: the factor of one step is multiplied onto those "
-        "of all steps before. Each step starts from the choice_temperature that was handed in.": _confidences_compound,
-        "One mistake is mended, and the fading is right. But the noise is added to p; look at the first summand of "
+        "One mistake is fixed. But the noise still fades too early: the factor of one step is multiplied onto those "
+        "of all steps before. Each step starts from the `choice_temperature` that was handed in.": (
+            _confidences_compound
+        ),
+        "One mistake is fixed, and the fading is right. But the noise is added to p; look at the first summand of "
         "(8.7).": _confidences_of_p,
-        "This is t, the time at which a step starts. (8.7) has t', at which it ends.": _confidences_now,
+        "This is t, the time at which a step starts. (8.7) has t', at which it ends.": _confidences_at_the_start,
         "The noise still fades too early, as the factors pile up; and t' is the time at which a step *ends*.": (
-            _confidences_compound_now
+            _confidences_compound_at_the_start
         ),
         "The noise grows from step to step. It should be strongest at the start, where t' is near 1.": (
             _confidences_rising
@@ -745,9 +753,8 @@ confidences = Grader(
         "`choice_temperature` itself is missing: it scales the noise of every step.": (
             lambda p, u, times, choice_temperature: _confidences(p, u, times, 1.0)
         ),
-        "Minus log p is the surprise: it is *low* where the denoiser is sure. The confidence has plus log p.": (
-            lambda p, u, times, choice_temperature: _confidences(p, u, times, choice_temperature) - 2 * p.log()
-        ),
+        "Minus log p is the negative log-likelihood: it is *low* where the denoiser is sure. The confidence has plus "
+        "log p.": (lambda p, u, times, choice_temperature: _confidences(p, u, times, choice_temperature) - 2 * p.log()),
         "This counts steps. On an uneven grid that is not the time; take t' from times.": _confidences_by_step,
         "The noise is taken off; (8.7) adds it. Gumbel noise is not symmetric, so the sign matters.": (
             _confidences_minus
@@ -762,7 +769,9 @@ confidences = Grader(
             lambda p, u, times, choice_temperature: p.log() * (_confidences(p, u, times, choice_temperature) - p.log())
         ),
         "This normalises the row first: `log_softmax` takes logits, but p holds probabilities.": (
-            lambda p, u, times, choice_temperature: _confidences(p, u, times, choice_temperature) - p.log() + p.log_softmax(-1)
+            lambda p, u, times, choice_temperature: (
+                _confidences(p, u, times, choice_temperature) - p.log() + p.log_softmax(-1)
+            )
         ),
         "log(1 + p) was taken for log p. A token that is hardly likely would lose next to nothing.": (
             lambda p, u, times, choice_temperature: _confidences(p, u, times, choice_temperature) - p.log() + p.log1p()

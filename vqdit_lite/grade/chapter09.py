@@ -522,7 +522,7 @@ def _loss_and_gradient(answer, logits, x0, x, t, modality, mask_id):
     if loss is None:
         return None
     if not isinstance(loss, Tensor | float | int):
-        raise AnswerError(f"✗ joint_loss: one number is asked for; a {type(loss).__name__} came.")
+        raise AnswerError(f"✗ joint_loss: one number is asked for; got a {type(loss).__name__}.")
     loss = torch.as_tensor(loss)
     gradient = torch.zeros_like(logits)
     if loss.requires_grad:

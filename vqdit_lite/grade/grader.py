@@ -46,7 +46,7 @@ class Grader:
     ✓ double is right. Tried: three.
     >>> double(lambda x: x**2)
     Traceback (most recent call last):
-    vqdit_lite.grade.grader.AnswerError: ✗ double, three: 9 came, 6 was expected. This is the square.
+    vqdit_lite.grade.grader.AnswerError: ✗ double, three: got 9, expected 6. This is the square.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class Grader:
     def __call__(self, answer: Callable) -> None:
         """Print "✓ …", or raise AnswerError with a sentence that says what is wrong."""
         if not callable(answer):
-            raise AnswerError(f"✗ {self.name}: a function was expected; {_shown(answer)} came.")
+            raise AnswerError(f"✗ {self.name}: expected a function; got {_shown(answer)}.")
         for number, (case, build) in enumerate(self.cases.items()):
             try:
-                came = self._outcome(answer, build, watched=True)
+                got = self._outcome(answer, build, watched=True)
             except AnswerError:
                 raise
             except Exception as error:
@@ -82,11 +82,9 @@ class Grader:
                 raised = f"{type(error).__name__}: {str(error).rstrip('.')}{_line(answer, error)}"
                 raise AnswerError(f"✗ {self.name}, {case}: it raised {raised}.{hint}") from error
             expected = self._outcome(self.truth, build)
-            trouble = self._difference(came, expected)
+            trouble = self._difference(got, expected)
             if trouble:
-                reason = self._diagnosis(came, expected, build) or (
-                    _HARD_CODED if number and "shape" in trouble else ""
-                )
+                reason = self._diagnosis(got, expected, build) or (_HARD_CODED if number and "shape" in trouble else "")
                 raise AnswerError(f"✗ {self.name}, {case}: {trouble}{reason}")
         print(f"✓ {self.name} is right. Tried: {', '.join(self.cases)}.")
 
@@ -146,31 +144,31 @@ class Grader:
                 calls = f"it calls {handed_back[0]}. Do without it: write the steps yourself."
                 raise AnswerError(f"✗ {self.name}: {calls}") from None
 
-    def _difference(self, came: dict[str, Any], expected: dict[str, Any]) -> str:
+    def _difference(self, got: dict[str, Any], expected: dict[str, Any]) -> str:
         """The first difference between two outcomes as a sentence, or nothing."""
         for part, value in expected.items():
             if not part.startswith("argument"):
-                trouble = _difference(came[part], value, "" if part == "output" else f"{part}: ", self.tolerance)
+                trouble = _difference(got[part], value, "" if part == "output" else f"{part}: ", self.tolerance)
                 if trouble:
                     return trouble
         return ""
 
-    def _diagnosis(self, came: dict[str, Any], expected: dict[str, Any], build: Callable[[], list]) -> str:
+    def _diagnosis(self, got: dict[str, Any], expected: dict[str, Any], build: Callable[[], list]) -> str:
         """The sentence of the mistake that leads to the same outcome, or nothing."""
         for sentence, mistaken in self.mistakes.items():
             try:
                 outcome = self._outcome(mistaken, build)
             except Exception:
                 continue
-            if not self._difference(came, outcome) and self._difference(outcome, expected):
+            if not self._difference(got, outcome) and self._difference(outcome, expected):
                 return f" {sentence}"
-        for name in (part.removeprefix("argument ") for part in came if part.startswith("argument")):
-            if not _difference(came["output"], came[f"argument {name}"], "", 0):
+        for name in (part.removeprefix("argument ") for part in got if part.startswith("argument")):
+            if not _difference(got["output"], got[f"argument {name}"], "", 0):
                 return f" This is the argument {name}, unchanged."
-        gradients = (part for part in came if part.startswith("gradient"))
-        wrong = next((part for part in gradients if _difference(came[part], expected[part], "", self.tolerance)), None)
-        if wrong and not _difference(came["output"], expected["output"], "", self.tolerance):
-            if not came[wrong].any():
+        gradients = (part for part in got if part.startswith("gradient"))
+        wrong = next((part for part in gradients if _difference(got[part], expected[part], "", self.tolerance)), None)
+        if wrong and not _difference(got["output"], expected["output"], "", self.tolerance):
+            if not got[wrong].any():
                 return " No gradient arrives there: is a detach in the way?"
             if not expected[wrong].any():
                 return " A gradient arrives where none should: a detach is missing."
@@ -233,43 +231,43 @@ def _kind(x: Tensor) -> str:
     return "floating point" if x.is_floating_point() else "whole numbers"
 
 
-def _difference(came: Any, expected: Any, where: str, tolerance: float) -> str:
-    """How what came differs from what was expected, as a sentence, or nothing."""
-    came = torch.as_tensor(came) if isinstance(came, np.ndarray | np.generic) else came
+def _difference(got: Any, expected: Any, where: str, tolerance: float) -> str:
+    """How a value differs from what was expected, as a sentence, or nothing."""
+    got = torch.as_tensor(got) if isinstance(got, np.ndarray | np.generic) else got
     if isinstance(expected, Mapping):
-        if not isinstance(came, Mapping) or set(came) != set(expected):
-            return f"{where}a dictionary with {', '.join(map(repr, expected))} was expected; {_shown(came)} came."
-        parts = ((came[key], value, f"{where}[{key!r}] ") for key, value in expected.items())
+        if not isinstance(got, Mapping) or set(got) != set(expected):
+            return f"{where}expected a dictionary with {', '.join(map(repr, expected))}; got {_shown(got)}."
+        parts = ((got[key], value, f"{where}[{key!r}] ") for key, value in expected.items())
         return next(filter(None, (_difference(*part, tolerance) for part in parts)), "")
     if isinstance(expected, list | tuple):
-        listed = list(came) if isinstance(came, Tensor) and came.ndim else came
+        listed = list(got) if isinstance(got, Tensor) and got.ndim else got
         if not isinstance(listed, list | tuple) or len(listed) != len(expected):
-            return f"{where}{len(expected)} values were expected; {_shown(came)} came."
+            return f"{where}expected {len(expected)} values; got {_shown(got)}."
         parts = (
             (*pair, f"{where}value {i} of {len(expected)}: ")
             for i, pair in enumerate(zip(listed, expected, strict=True), 1)
         )
         return next(filter(None, (_difference(*part, tolerance) for part in parts)), "")
-    if isinstance(expected, Tensor | int | float) and isinstance(came, Tensor | int | float):
-        return _difference_of_numbers(came, expected, where, tolerance)
-    return "" if came == expected else f"{where}{_shown(came)} came, {_shown(expected)} was expected."
+    if isinstance(expected, Tensor | int | float) and isinstance(got, Tensor | int | float):
+        return _difference_of_numbers(got, expected, where, tolerance)
+    return "" if got == expected else f"{where}got {_shown(got)}, expected {_shown(expected)}."
 
 
-def _difference_of_numbers(came: Any, expected: Any, where: str, tolerance: float) -> str:
-    if isinstance(expected, Tensor) and expected.ndim and not isinstance(came, Tensor):
-        return f"{where}a tensor of shape {tuple(expected.shape)} was expected; {_shown(came)} came."
-    came, expected = torch.as_tensor(came), torch.as_tensor(expected)
-    if came.shape != expected.shape:
-        return f"{where}the shape must be {tuple(expected.shape)}; {tuple(came.shape)} came."
-    kinds = _kind(came), _kind(expected)
+def _difference_of_numbers(got: Any, expected: Any, where: str, tolerance: float) -> str:
+    if isinstance(expected, Tensor) and expected.ndim and not isinstance(got, Tensor):
+        return f"{where}expected a tensor of shape {tuple(expected.shape)}; got {_shown(got)}."
+    got, expected = torch.as_tensor(got), torch.as_tensor(expected)
+    if got.shape != expected.shape:
+        return f"{where}the shape must be {tuple(expected.shape)}; got {tuple(got.shape)}."
+    kinds = _kind(got), _kind(expected)
     if kinds[0] != kinds[1] and (expected.ndim or set(kinds) != {"floating point", "whole numbers"}):
-        return f"{where}the answer is made of {kinds[1]}; {kinds[0]} came."
-    came, expected = came.detach().double().cpu(), expected.detach().double().cpu()
+        return f"{where}the answer is made of {kinds[1]}; got {kinds[0]}."
+    got, expected = got.detach().double().cpu(), expected.detach().double().cpu()
     largest = expected.nan_to_num(0).abs().amax().item() if expected.numel() else 0.0
     room = tolerance * min(max(largest, 0.1), 1e3)
-    wrong = ~torch.isclose(came, expected, rtol=tolerance, atol=room, equal_nan=True)  # nan is never the truth
+    wrong = ~torch.isclose(got, expected, rtol=tolerance, atol=room, equal_nan=True)  # nan is never the truth
     if not wrong.any():
         return ""
     place = wrong.nonzero()[0]
     at = f"at [{', '.join(map(str, place.tolist()))}] " if len(place) else ""
-    return f"{where}{at}{came[tuple(place)]:.5g} came, {expected[tuple(place)]:.5g} was expected."
+    return f"{where}{at}got {got[tuple(place)]:.5g}, expected {expected[tuple(place)]:.5g}."

@@ -23,7 +23,7 @@ def find(name: str) -> base.Shipped:
     return MODELS[name]
 
 
-def load(name: str, device: torch.device | str = "cpu", folder: str | Path = base.FOLDER) -> nn.Module:
+def load(name: str, device: torch.device | str = "cpu", folder: str | Path | None = None) -> nn.Module:
     """A shipped model with its weights, in evaluation mode.
 
     >>> load("vqvae_scenes").encode(torch.rand(1, 3, 24, 24)).shape

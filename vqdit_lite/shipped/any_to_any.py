@@ -23,6 +23,8 @@ from vqdit_lite.multimodal import (
     joint_loss,
     restrict_to_tokens,
     retry_until_consistent,
+    segment_positions,
+    sub_layout,
 )
 from vqdit_lite.quantize import VectorQuantizer, nearest_code
 from vqdit_lite.shipped import scenes, speech
@@ -139,14 +141,14 @@ def tell(
     kept, best = LAYOUT.tokens(*given, asked).to(x.device), ASKING[asked]
     filled = torch.full_like(x, LAYOUT.mask_id)
     filled[:, kept] = answer(
-        LAYOUT.only(*given, asked),
+        sub_layout(LAYOUT, *given, asked),
         restrict_to_tokens(model, kept),
         x[:, kept],
         given,
         (asked,),
         generator,
-        best.scale if scale is None else scale,
         steps or best.steps,
+        best.scale if scale is None else scale,
         best.temperature,
         best.choice_temperature,
     )
@@ -215,7 +217,9 @@ def _build() -> DiT:
         "picture": VQVAE_COLOURS.load().quantizer.codebook,
         "sound": speech.VQVAE_SOUND.load().quantizer.codebook,
     }
-    return DiT(TokenEmbedding(LAYOUT, 128, **codebooks), LAYOUT.vocabulary, LAYOUT.positions(128), depth=4, heads=4)
+    return DiT(
+        TokenEmbedding(LAYOUT, 128, **codebooks), LAYOUT.vocabulary, segment_positions(LAYOUT, 128), depth=4, heads=4
+    )
 
 
 @torch.no_grad()
@@ -243,10 +247,10 @@ def _loss(model: DiT, batch: tuple[Tensor, Tensor], generator: torch.Generator) 
     """The loss of one kind of practice, drawn by chance, each segment at a time of its own."""
     shares = torch.tensor(list(PRACTICE.values()))
     names = list(PRACTICE)[torch.multinomial(shares, 1, generator=generator)]
-    kept, part, (triple, new) = LAYOUT.tokens(*names), LAYOUT.only(*names), batch
+    kept, part, (triple, new) = LAYOUT.tokens(*names), sub_layout(LAYOUT, *names), batch
     x = (triple if "text" in names else new)[:, kept.to(triple.device)]
     weight = balance_segments(part).to(x.device) if "sound" in names else 1.0  # few words stand beside many sounds
-    return joint_loss(part, restrict_to_tokens(model, kept), x, generator, weight)
+    return joint_loss(part, restrict_to_tokens(model, kept), x, generator, token_weight=weight)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,27 +54,27 @@ class Shipped:
     settings: dict[str, Any]
     batch: int
     at_least: dict[str, float]
-    at_most: dict[str, float] | None = None
+    at_most: dict[str, float] = field(default_factory=dict)
     needs: tuple["Shipped", ...] = ()
     starts_from: tuple["Shipped", ...] = ()
     start: Callable[[Any], None] | None = None
     learned_from: str = "data that the course draws itself"
     count: int = 1000
 
-    def load(self, device: torch.device | str = "cpu", folder: str | Path = FOLDER) -> Any:
-        """The model with its weights, in evaluation mode.
+    def load(self, device: torch.device | str = "cpu", folder: str | Path | None = None) -> Any:
+        """The model with its weights, in evaluation mode; from another folder than the course's if one is given.
 
         Raises:
             FileNotFoundError: weights or card are missing.
             ValueError: they are damaged, of another model, or were trained with other models than those that ship.
         """
-        path = Path(folder) / f"{self.name}.safetensors"
+        path = Path(folder or FOLDER) / f"{self.name}.safetensors"
         trained_with = checkpoints.read_card(path).get("needs", {})
-        for other in self.needs:
-            if trained_with.get(other.name) != checkpoints.sha256(FOLDER / f"{other.name}.safetensors"):
+        for other, sha256 in _hashes(self.needs).items():
+            if trained_with.get(other) != sha256:
                 raise ValueError(
-                    f"{path} was trained with another {other.name} than the one in {FOLDER}, so the two do not "
-                    f"understand each other. Fetch both again, or run `python -m vqdit_lite train {self.name}`."
+                    f"{path} was trained with another {other} than the one in {FOLDER}, so the two do not understand "
+                    f"each other. Fetch both again, or run `python -m vqdit_lite train {self.name}`."
                 )
         model = self.build()
         checkpoints.load(path, model)
@@ -108,9 +108,11 @@ class Shipped:
         checkpoints.save(path, model, card, torch.float16)
         state.unlink()
 
+    @torch.no_grad()
     def write_card(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
         """The card of a trained model, whose weights are rounded to 16 bits first, as they will be stored."""
-        model.half().float()
+        for weight in model.state_dict().values():
+            weight.copy_(weight.half())
         scores = self.score(model, device, self.count)
         return {
             "name": self.name,

@@ -1,14 +1,21 @@
 """The models of clips: VQ-VAEs of frames and of pieces of four frames, and one model of words and clips."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from vqdit_lite import data
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.metrics import psnr, usage
-from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding, answer, retry_until_consistent, task_loss
+from vqdit_lite.multimodal import (
+    Layout,
+    Segment,
+    TokenEmbedding,
+    answer,
+    joint_loss,
+    retry_until_consistent,
+    segment_positions,
+    task_times,
+)
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.shipped.base import FRESH, Shipped, tokens
 from vqdit_lite.text import Tokenizer
@@ -143,7 +150,13 @@ def _as_sequences(generator: torch.Generator, device: torch.device) -> Tensor:
 
 def _build_joint() -> DiT:
     embedding = TokenEmbedding(LAYOUT, 128, start=VQVAE_CLIPS.load().quantizer.codebook)  # all pieces share its ids
-    return DiT(embedding, LAYOUT.vocabulary, LAYOUT.positions(128), depth=4, heads=4)
+    return DiT(embedding, LAYOUT.vocabulary, segment_positions(LAYOUT, 128), depth=4, heads=4)
+
+
+def _loss(model: DiT, x0: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """The loss of sequences (B, 153), each practising one of the tasks."""
+    t = task_times(LAYOUT, list(TASKS.values()), len(x0), generator)
+    return joint_loss(LAYOUT, model, x0, generator, t)
 
 
 @torch.no_grad()
@@ -176,7 +189,7 @@ JOINT_CLIPS = Shipped(
     about="one diffusion transformer for captions and clips: 9 words and 4 pieces of 36 tokens of vqvae_clips",
     build=_build_joint,
     examples=_as_sequences,
-    loss=partial(task_loss, LAYOUT, list(TASKS.values())),
+    loss=_loss,
     score=score_joint,
     settings={"steps": 9000, "lr": 2e-3, "seed": 0, "ema_decay": 0.999},
     batch=32,

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from vqdit_lite import data
 from vqdit_lite.autoencoder import VQVAE, LatentSpace
 from vqdit_lite.metrics import psnr, recall_at, usage
-from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding, diffusion_of, fill_in, joint_loss
+from vqdit_lite.multimodal import (
+    Layout,
+    Segment,
+    TokenEmbedding,
+    fill_in,
+    joint_loss,
+    pairwise_log_likelihoods,
+    segment_positions,
+)
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.shipped.base import (
     FRESH,
@@ -127,23 +135,9 @@ def left_half() -> Tensor:
     return LAYOUT.tokens("text") | (LAYOUT.tokens("picture") & (column % 6 < 3))
 
 
-def log_likelihoods(model: DiT, x: Tensor, given: str, draws: int) -> Tensor:
-    """log p(the other segment | the segment `given`) of every pairing, (B, B), from sequences x (B, 43), in nats.
-
-    Row i holds what is asked about in row i of x; column j the condition from row j. All share their masks.
-    """
-    frozen = LAYOUT.tokens(given).to(x.device)
-    columns = []
-    for row in x:
-        paired = row.where(frozen, x)  # (B, 43)
-        shared = torch.Generator().manual_seed(0)
-        columns.append(-diffusion_of(LAYOUT).nelbo(LAYOUT.denoiser(model), paired, shared, draws, frozen=frozen))
-    return torch.stack(columns, 1)
-
-
 def _build_joint() -> DiT:
     embedding = TokenEmbedding(LAYOUT, 128, picture=VQVAE_SCENES.load().quantizer.codebook)
-    return DiT(embedding, LAYOUT.vocabulary, LAYOUT.positions(128), depth=4, heads=4)
+    return DiT(embedding, LAYOUT.vocabulary, segment_positions(LAYOUT, 128), depth=4, heads=4)
 
 
 def score_recall(model: DiT, x: Tensor) -> dict[str, float]:
@@ -151,8 +145,8 @@ def score_recall(model: DiT, x: Tensor) -> dict[str, float]:
     scores = {"recall_of_captions": 0.0, "recall_of_pictures": 0.0}
     groups = x.split(16)
     for group in groups:
-        picture_given_text = log_likelihoods(model, group, "text", draws=16)  # row: picture, column: caption
-        text_given_picture = log_likelihoods(model, group, "picture", draws=16)  # row: caption, column: picture
+        picture_given_text = pairwise_log_likelihoods(LAYOUT, model, group, "text")  # row: picture, column: caption
+        text_given_picture = pairwise_log_likelihoods(LAYOUT, model, group, "picture")  # row: caption, column: picture
         scores["recall_of_captions"] += recall_at(1, picture_given_text) / len(groups)
         scores["recall_of_pictures"] += recall_at(1, text_given_picture) / len(groups)
     return scores

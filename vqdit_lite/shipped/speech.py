@@ -12,7 +12,16 @@ from vqdit_lite.audio import BANDS, to_waves
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.data.speech import Speech, fresh_speech, mels_of, speech
 from vqdit_lite.metrics import usage, word_error_rate
-from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding, balance_segments, fill_in, joint_loss
+from vqdit_lite.multimodal import (
+    Layout,
+    Segment,
+    TokenEmbedding,
+    balance_segments,
+    fill_in,
+    joint_loss,
+    segment_denoiser,
+    segment_positions,
+)
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.shipped.base import FRESH, GUIDANCE, Shipped, tokens
 from vqdit_lite.shipped.judges import FROM_SPEECH, JUDGE_SPEECH, SPOKEN, listen
@@ -76,7 +85,7 @@ def heard_digits(model: DiT, waves: Sequence[Tensor], device: torch.device) -> T
     for start in (80, 240, 400, 560):  # samples: within a token of 640, so that each time tokens fall differently
         later = torch.stack([data.fit_length(F.pad(wave, (start, 0))) for wave in waves])
         x = LAYOUT.pack(sound=tokens(VQVAE_SOUND, mels_of(later), device))
-        logits = LAYOUT.denoiser(model)(x, torch.ones(len(x), device=device))  # (B, 59, V)
+        logits = segment_denoiser(LAYOUT, model)(x, torch.ones(len(x), device=device))  # (B, 59, V)
         scores += logits[:, 0].log_softmax(-1)[:, digits]
     return scores.argmax(1).cpu()
 
@@ -88,7 +97,7 @@ def _as_sequences(generator: torch.Generator, device: torch.device) -> Tensor:
 
 def _build_joint() -> DiT:
     embedding = TokenEmbedding(LAYOUT, 128, sound=VQVAE_SOUND.load().quantizer.codebook)
-    return DiT(embedding, LAYOUT.vocabulary, LAYOUT.positions(128), depth=4, heads=4)
+    return DiT(embedding, LAYOUT.vocabulary, segment_positions(LAYOUT, 128), depth=4, heads=4)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from vqdit_lite.app.learn.folder import Examples, words_of
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.gaussian import guided
 from vqdit_lite.masked import MaskedDiffusion
-from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding, answer, task_loss
+from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding, answer, joint_loss, segment_positions, task_times
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.schedule import linear, time_grid
 from vqdit_lite.shipped.base import GUIDANCE
@@ -46,7 +46,7 @@ class Learned:
             text = Segment("text", len(self.words), (about["longest"],))
             self.layout = Layout(text, Segment("picture", self.codes, grid))
             embedding = TokenEmbedding(self.layout, WIDTH, picture=vqvae.quantizer.codebook.cpu())
-            self.dit = DiT(embedding, self.layout.vocabulary, self.layout.positions(WIDTH))
+            self.dit = DiT(embedding, self.layout.vocabulary, segment_positions(self.layout, WIDTH))
         else:
             embedding = nn.Embedding(self.codes + 1, WIDTH)
             self.dit = DiT(embedding, self.codes, sincos_grid(*grid, WIDTH), num_classes=len(self.names))
@@ -65,8 +65,7 @@ class Learned:
         Raises:
             ValueError: the prompt holds unknown words; the message suggests known ones.
         """
-        if count < 1:
-            raise ValueError(f"count must be at least 1; it is {count}.")
+        _check_count(count)
         return self.draw_each([prompt] * count, generator)
 
     @torch.no_grad()
@@ -83,14 +82,7 @@ class Learned:
         parts = [words_of(prompt) if self.layout else [prompt] * bool(prompt) for prompt in prompts]
         if not any(parts):
             return None
-        if self.kind == "pictures":
-            raise ValueError("These pictures had neither classes nor captions, so only an empty prompt can be drawn.")
-        unknown = sorted({word for part in parts for word in part} - set(self.names))
-        if unknown:
-            near = {word: difflib.get_close_matches(word, self.names, cutoff=0.5) for word in unknown}
-            hints = [f"{word!r}" + (f" (nearest: {', '.join(names)})" if names else "") for word, names in near.items()]
-            known = ", ".join(self.names[:20]) + (" …" if len(self.names) > 20 else "")
-            raise ValueError(f"The prompt holds what was never seen: {', '.join(hints)}. Known are: {known}.")
+        _check_known(self, {word for part in parts for word in part})
         if self.layout:
             return self.words.encode([" ".join(part) for part in parts], self.about["longest"])
         return torch.tensor([self.names.index(name) for [name] in parts])
@@ -124,7 +116,8 @@ class Learned:
     def loss(self, batch: Tensor | tuple[Tensor, ...], generator: torch.Generator) -> dict[str, Tensor]:
         """What to minimise for a batch of examples."""
         if self.layout:
-            return task_loss(self.layout, [_ASKED], self.dit, batch, generator)
+            t = task_times(self.layout, [_ASKED], len(batch), generator)
+            return joint_loss(self.layout, self.dit, batch, generator, t)
         ids, *labels = batch
         return self.diffusion.loss(self.dit, ids, generator, **({"labels": labels[0]} if labels else {}))
 
@@ -149,7 +142,7 @@ def new_vqvae(about: dict[str, Any]) -> VQVAE:
     return VQVAE(shape, VectorQuantizer(about["codes"], dim=8, decay=0.97), width=64)
 
 
-def load(out: str | Path, device: torch.device | str = "cpu") -> Learned:
+def load_run(out: str | Path, device: torch.device | str = "cpu") -> Learned:
     """What a finished run of `learn` left in its folder, ready to draw.
 
     Raises:
@@ -176,3 +169,19 @@ def load(out: str | Path, device: torch.device | str = "cpu") -> Learned:
     checkpoints.load(path, learned.dit)
     learned.dit.eval()
     return learned
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise ValueError(f"count must be at least 1; it is {count}.")
+
+
+def _check_known(learned: Learned, words: set[str]) -> None:
+    if learned.kind == "pictures":
+        raise ValueError("These pictures had neither classes nor captions, so only an empty prompt can be drawn.")
+    unknown = sorted(words - set(learned.names))
+    if unknown:
+        near = {word: difflib.get_close_matches(word, learned.names, cutoff=0.5) for word in unknown}
+        hints = [f"{word!r}" + (f" (nearest: {', '.join(names)})" if names else "") for word, names in near.items()]
+        known = ", ".join(learned.names[:20]) + (" …" if len(learned.names) > 20 else "")
+        raise ValueError(f"The prompt holds what was never seen: {', '.join(hints)}. Known are: {known}.")

@@ -24,15 +24,12 @@ class Examples(NamedTuple):
     pictures: Tensor  # (N, C, size, size) in 0 … 255
 
 
-def find(folder: Path, out: Path) -> tuple[str, dict[Path, str], list[str]]:
+def find_pictures(folder: Path, out: Path) -> tuple[str, dict[Path, str], list[str]]:
     """The kind of a folder, its pictures with what is said of each, and sentences about what is left out.
 
     A file captions.txt or captions.csv says it ("name, caption" on each line), else the folders in which pictures lie.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}.")
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise PermissionError(f"The folder {folder} may not be read: allow it, or copy the pictures.")
+    _check_folder(folder)
     known, files = picture_endings(), sorted(file for file in folder.rglob("*") if file.is_file())
     runs = {file.parent.resolve() for file in files if file.name == "run.json"} | {out.resolve()}
     hidden = (".", "__")  # folders of notebooks and archives
@@ -54,7 +51,7 @@ def find(folder: Path, out: Path) -> tuple[str, dict[Path, str], list[str]]:
             kind, texts = "pictures", dict.fromkeys(pictures, "")
     without = [file for file in pictures if file not in texts]
     reason = f"{captions.name} does not name" if captions else "lie outside the folders of the classes"
-    notes = [left_out("files that are no pictures", [file for file in others if file != captions])]
+    notes = [left_out("files that are not pictures", [file for file in others if file != captions])]
     notes += [left_out(f"pictures that {reason}", without)]
     return kind, texts, [note for note in notes if note]
 
@@ -64,7 +61,7 @@ def _captions(file: Path, pictures: set[Path]) -> dict[Path, str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no text in UTF-8: save it as such.") from error
+        raise ValueError(f"{file} is not text in UTF-8: save it as such.") from error
     captions = {}
     for line in lines:
         name, _, caption = line.partition("\t" if "\t" in line else ",")
@@ -93,7 +90,7 @@ def left_out(what: str, files: Sequence[Path]) -> str:
     return f"Left out {len(files)} {what}: {names}." if files else ""
 
 
-def read(kind: str, texts: dict[Path, str], size: int, say: Callable[[str], None]) -> Examples:
+def read_pictures(kind: str, texts: dict[Path, str], size: int, say: Callable[[str], None]) -> Examples:
     """Read pictures; those that cannot be read are left out, with a sentence."""
     pictures, kept, broken = [], [], {}
     for file, text in tqdm(texts.items(), desc="Reading pictures", mininterval=1):
@@ -129,3 +126,10 @@ def split(kind: str, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
             + (", and two of a class." if kind == "classes" else ".")
         )
     return torch.tensor(sorted(set(range(len(texts))) - set(held_out))), torch.tensor(sorted(held_out))
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}.")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise PermissionError(f"The folder {folder} may not be read: allow it, or copy the pictures.")

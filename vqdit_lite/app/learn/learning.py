@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vqdit_lite import checkpoints
 from vqdit_lite.app.learn.drawing import VERSION, Learned, describe, new_vqvae
-from vqdit_lite.app.learn.folder import Examples, find, read, split
+from vqdit_lite.app.learn.folder import Examples, find_pictures, read_pictures, split
 from vqdit_lite.app.learn.scores import draw_gallery, report, score_drawings, score_vqvae
+from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.training import batches, fit
 
 BATCH = 32  # pictures of a training step
@@ -47,18 +48,13 @@ def learn(
         OSError: `out` cannot be written, or the disk is full. What was saved before is untouched.
     """
     folder, out = Path(folder), Path(out)
-    if size < 16 or size % 4:
-        raise ValueError(f"size must be a multiple of 4 and at least 16; it is {size}.")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1; it is {steps}.")
-    if folder.resolve() == out.resolve():
-        raise ValueError(f"--out must be another folder than that of the pictures; both are {folder}.")
-    kind, texts, notes = find(folder, out)
+    _check_settings(folder, out, size, steps)
+    kind, texts, notes = find_pictures(folder, out)
     _claim(out, {"version": VERSION, "size": size, "steps": steps, "pictures": _fingerprint(folder, kind, texts)})
     for note in notes:
         say(note)
     if not (out / "dit.json").is_file():
-        _learn(_examples(out, kind, texts, size, say), out, device, steps, say)
+        _train(_examples(out, kind, texts, size, say), out, device, steps, say)
     for name in ("pictures", "vqvae", "dit"):  # of use only until the end
         (out / f"{name}.state").unlink(missing_ok=True)
     say(report(out))
@@ -108,16 +104,17 @@ def _examples(out: Path, kind: str, texts: dict[Path, str], size: int, say: Call
     needed, free = len(texts) * 3 * size**2 + 200_000_000, shutil.disk_usage(out).free
     if free < needed:
         raise OSError(f"The disk of {out} has {free / 1e6:.0f} MB left, and this takes {needed / 1e6:.0f}: make room.")
-    examples = read(kind, texts, size, say)
+    examples = read_pictures(kind, texts, size, say)
     split(examples.kind, examples.texts)  # refuses too few, before long work
     checkpoints.write(path, {"pictures": examples.pictures}, {"kind": kind, "texts": examples.texts})
     return examples
 
 
-def _learn(examples: Examples, out: Path, device: torch.device, steps: int, say: Callable[[str], None]) -> None:
-    about, texts = describe(examples), examples.texts
-    shown, held_out = split(examples.kind, texts)
-    x = examples.pictures.to(device)
+def _train(examples: Examples, out: Path, device: torch.device, steps: int, say: Callable[[str], None]) -> None:
+    """Train both models, each with its card, and draw the gallery."""
+    about, texts, x = describe(examples), examples.texts, examples.pictures.to(device)
+    train, held_out = split(examples.kind, texts)
+    train_texts, held_texts = ([texts[row] for row in rows] for rows in (train, held_out))
     many = {
         "classes": f" in {len(about['names'])} classes",
         "captions": f" with captions of {len(about['names'])} words",
@@ -126,28 +123,32 @@ def _learn(examples: Examples, out: Path, device: torch.device, steps: int, say:
         f"{len(texts):,} pictures{many.get(examples.kind, '')}, as {about['size']} × {about['size']} pixels "
         f"{'in grey' if about['channels'] == 1 else 'in colour'}; {len(held_out):,} are held out for the scores."
     )
-    torch.manual_seed(0)
-    vqvae = new_vqvae(about).to(device)
-    path = out / "vqvae.safetensors"
-    if path.with_suffix(".json").is_file():
-        checkpoints.load(path, vqvae)
-        vqvae.eval()
-    else:
-        say(f"1 of 2: a VQ-VAE learns to turn a picture into {(about['size'] // 4) ** 2} tokens and back.")
-        settings = _fit(vqvae, lambda batch, _: vqvae.loss(batch.float() / 255), x[shown], path, steps, lr=3e-3)
-        scores = score_vqvae(vqvae, x[shown], x[held_out])
-        checkpoints.save(path, vqvae, _card("VQ-VAE for your pictures", vqvae, about, settings, scores))
+    vqvae = _train_vqvae(about, x[train], x[held_out], out / "vqvae.safetensors", steps, say)
     torch.manual_seed(0)
     learned, path = Learned(about, vqvae), out / "dit.safetensors"
     say("2 of 2: a diffusion transformer learns to fill in tokens, until it draws pictures of its own.")
-    ids = torch.cat([vqvae.encode(part.float() / 255) for part in x[shown].split(500)])
-    shown_texts = [texts[row] for row in shown]
-    settings = _fit(learned.dit, learned.loss, learned.examples(ids, shown_texts), path, steps, lr=2e-3)
-    held_texts = [texts[row] for row in held_out]
-    scores = score_drawings(learned, x[shown], shown_texts, x[held_out], held_texts)
+    ids = torch.cat([vqvae.encode(part.float() / 255) for part in x[train].split(500)])
+    settings = _fit(learned.dit, learned.loss, learned.examples(ids, train_texts), path, steps, lr=2e-3)
+    scores = score_drawings(learned, x[train], train_texts, x[held_out], held_texts)
     draw_gallery(out / "gallery.png", learned, x[held_out], held_texts)
     card = _card("diffusion transformer for the tokens of your pictures", learned.dit, about, settings, scores)
     checkpoints.save(path, learned.dit, {**card, "vqvae": checkpoints.sha256(out / "vqvae.safetensors")})
+
+
+def _train_vqvae(
+    about: dict[str, Any], train: Tensor, held_out: Tensor, path: Path, steps: int, say: Callable[[str], None]
+) -> VQVAE:
+    """Train the VQ-VAE, or load it where an interrupted run has finished it."""
+    torch.manual_seed(0)
+    vqvae = new_vqvae(about).to(train.device)
+    if path.with_suffix(".json").is_file():
+        checkpoints.load(path, vqvae)
+        return vqvae.eval()
+    say(f"1 of 2: a VQ-VAE learns to turn a picture into {(about['size'] // 4) ** 2} tokens and back.")
+    settings = _fit(vqvae, lambda batch, _: vqvae.loss(batch.float() / 255), train, path, steps, lr=3e-3)
+    scores = score_vqvae(vqvae, train, held_out)
+    checkpoints.save(path, vqvae, _card("VQ-VAE for your pictures", vqvae, about, settings, scores))
+    return vqvae
 
 
 def _fit(model: nn.Module, loss: Callable, x: Any, path: Path, steps: int, lr: float) -> dict[str, Any]:
@@ -170,3 +171,12 @@ def _card(
         "machine": f"{torch.get_num_threads()} threads, torch {torch.__version__}, {platform.system()}",
         "scores_on_held_out_data": {key: round(value, 4) for key, value in scores.items()},
     }
+
+
+def _check_settings(folder: Path, out: Path, size: int, steps: int) -> None:
+    if size < 16 or size % 4:
+        raise ValueError(f"size must be a multiple of 4 and at least 16; it is {size}.")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1; it is {steps}.")
+    if folder.resolve() == out.resolve():
+        raise ValueError(f"--out must be another folder than that of the pictures; both are {folder}.")

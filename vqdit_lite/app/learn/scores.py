@@ -34,48 +34,48 @@ def coded(vqvae: VQVAE, x: Tensor) -> Tensor:
     return torch.cat([vqvae.decode(vqvae.encode(part)) for part in x.split(500)])
 
 
-def score_vqvae(vqvae: VQVAE, shown: Tensor, held_out: Tensor) -> dict[str, float]:
+def score_vqvae(vqvae: VQVAE, train: Tensor, held_out: Tensor) -> dict[str, float]:
     """PSNR of held-out pictures after coding; of the mean picture in their place, the floor; share of codes used."""
-    sample, real = (some_of(x, min(len(x), 2000)).float() / 255 for x in (shown, held_out))
+    sample, real = (some_of(x, min(len(x), 2000)).float() / 255 for x in (train, held_out))
     used = usage(torch.cat([vqvae.encode(part) for part in sample.split(500)]), vqvae.quantizer.num_codes)
     floor = psnr(sample.mean(0).expand_as(real), real)
     return {"psnr_db": psnr(coded(vqvae, real), real), "psnr_of_mean_db": floor, "codes_used": used}
 
 
 def score_drawings(
-    learned: Learned, shown: Tensor, shown_texts: Sequence[str], held_out: Tensor, held_texts: Sequence[str]
+    learned: Learned, train: Tensor, train_texts: Sequence[str], held_out: Tensor, held_texts: Sequence[str]
 ) -> dict[str, float]:
     """How drawings of what is said of held-out pictures compare with these pictures themselves.
 
     "read_as_asked": the share in which a classifier of real pictures (a support vector machine) reads the class, or
     whether a common word of the caption applies; "read_as_asked_real": the same of real ones, the floor.
     "frechet_over_real": the Fréchet distance of drawings to real pictures over that of real to real.
-    "nearest_over_real": the distance of drawings to the nearest picture shown over that of held-out ones after coding;
-    near 0 they are copies.
+    "nearest_over_real": the distance of drawings to the nearest training picture over that of held-out ones after
+    coding; near 0 they are copies.
     """
     rows = some_of(torch.arange(len(held_out)), DRAWINGS).tolist()
     asked, once = [held_texts[row] for row in rows], sorted(set(rows))
     held_out, held_texts = held_out[once], [held_texts[row] for row in once]
     made = learned.draw_each(asked, torch.Generator().manual_seed(0), bar="Drawing for the scores")
-    some = some_of(torch.arange(len(shown)), min(len(shown), 3000)).tolist()
-    pca = PCA(min(64, len(some) - 1), random_state=0).fit(shown[some].flatten(1).cpu().numpy() / 255)
+    some = some_of(torch.arange(len(train)), min(len(train), 3000)).tolist()
+    pca = PCA(min(64, len(some) - 1), random_state=0).fit(train[some].flatten(1).cpu().numpy() / 255)
 
     def features(x: Tensor) -> Tensor:  # pictures in 0 … 255 by the directions in which they vary most, (B, up to 64)
         parts = [pca.transform(part.flatten(1).cpu().numpy() / 255) for part in x.split(1000)]
         return torch.from_numpy(np.concatenate(parts)).float()
 
-    shown, made, real, recoded = (
-        features(x) for x in (shown, made * 255, held_out, coded(learned.vqvae, held_out.float() / 255) * 255)
+    train, made, real, recoded = (
+        features(x) for x in (train, made * 255, held_out, coded(learned.vqvae, held_out.float() / 255) * 255)
     )
-    known, right = [shown_texts[row] for row in some], []
+    known, right = [train_texts[row] for row in some], []
     for question in _questions(learned.kind, known):
-        judge = SVC(C=5).fit(shown[some], [question(text) for text in known])
+        judge = SVC(C=5).fit(train[some], [question(text) for text in known])
         for x, texts in ((made, asked), (real, held_texts)):
             right.append(np.mean(judge.predict(x) == [question(text) for text in texts]))
     scores = {"read_as_asked": np.mean(right[::2]), "read_as_asked_real": np.mean(right[1::2])} if right else {}
-    same_number = some_of(shown, len(real)), some_of(made, len(real))
+    same_number = some_of(train, len(real)), some_of(made, len(real))
     floor, distance = (frechet_distance(x, real) for x in same_number)
-    far, near = (torch.cdist(x, shown).amin(1).median().item() for x in (recoded, made))
+    far, near = (torch.cdist(x, train).amin(1).median().item() for x in (recoded, made))
     return scores | {"frechet_over_real": distance / max(floor, 1e-9), "nearest_over_real": near / max(far, 1e-9)}
 
 
@@ -126,7 +126,7 @@ def report(out: Path) -> str:
         )
     lines += [
         f"  Fréchet distance in pixels: {scores['frechet_over_real']:.1f} times that of real pictures to real ones.",
-        f"  Distance to the nearest picture shown: {scores['nearest_over_real']:.2f} times that of new real pictures "
-        "(near 0: copies).",
+        f"  Distance to the nearest training picture: {scores['nearest_over_real']:.2f} times that of new real "
+        "pictures (near 0: copies).",
     ]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Clips, their captions and their reader: what is drawn is what is meant, and nothing else is read."""
 
+import importlib
 import itertools
 import re
 
@@ -8,9 +9,22 @@ import pytest
 import torch
 from scipy import ndimage
 
-from vqdit_lite import data, motion
-from vqdit_lite.data import BACKGROUND, COLOURS, attributes, object_id, object_name
-from vqdit_lite.motion import ACTIONS, CLIP_WORDS, clip_captions, clip_true_of, clips, draw_clips, read_clips, targets
+from vqdit_lite import data
+from vqdit_lite.data.clips import (
+    ACTIONS,
+    CLIP_RADIUS,
+    CLIP_WORDS,
+    _possible,
+    clip_captions,
+    clip_true_of,
+    clips,
+    draw_clips,
+    read_clips,
+    targets,
+)
+from vqdit_lite.data.scenes import BACKGROUND, COLOURS, RGB, attributes, object_id, object_name
+
+SCENES = importlib.import_module("vqdit_lite.data.scenes")  # the file, not the function that data hands on
 
 STEPS = {"moves left": (0, -1), "moves right": (0, 1), "moves up": (-1, 0), "moves down": (1, 0)}  # rows, columns
 REVERSE = {
@@ -89,7 +103,7 @@ def test_clips_follow_their_seed():
 def test_an_object_does_all_that_is_possible_and_nothing_else():
     everything = itertools.product(range(1, 25), range(9), range(len(ACTIONS)))
     possible = {(kind, place, action) for kind, place, action in everything if can(kind, place, ACTIONS[action])}
-    assert sorted(map(tuple, motion._possible().tolist())) == sorted(possible)
+    assert sorted(map(tuple, _possible().tolist())) == sorted(possible)
 
 
 def test_every_action_object_and_place_occurs_often_and_nothing_that_is_impossible(many):
@@ -114,8 +128,8 @@ def test_who_acts_never_meets_who_stays(many):
 
 
 def test_clips_begin_and_end_as_drawn_scenes(many, monkeypatch):
-    monkeypatch.setattr(data, "_JITTER", 0.0)
-    monkeypatch.setattr(data, "RADIUS", motion.RADIUS)
+    monkeypatch.setattr(SCENES, "_JITTER", 0.0)
+    monkeypatch.setattr(SCENES, "RADIUS", CLIP_RADIUS)
     turns = many.tracks[:, 2] == ACTIONS.index("turns")
     rows = many.tracks.tolist()
     begin = scenes_of([[(kind, place), other] for kind, place, _, *other in rows])
@@ -127,7 +141,7 @@ def test_clips_begin_and_end_as_drawn_scenes(many, monkeypatch):
 
 
 def test_the_reader_of_scenes_reads_the_first_frame(many, monkeypatch):
-    monkeypatch.setattr(data, "RADIUS", motion.RADIUS)
+    monkeypatch.setattr(SCENES, "RADIUS", CLIP_RADIUS)
     begin = scenes_of([[(kind, place), other] for kind, place, _, *other in many.tracks[:500].tolist()])
     assert torch.equal(data.read_scenes(many.frames[:500, :, 0]), begin)
 
@@ -151,7 +165,7 @@ def test_growth_and_change_of_colour_go_one_way_in_every_frame():
     row = [object_id("square", "red", "large"), 4, ACTIONS.index("becomes blue"), 0, 0]
     inside = draw_clips(torch.tensor([row]))[0, :, :, 11, 11]  # (3, 8)
     even = torch.linspace(0, 1, 8)
-    torch.testing.assert_close(inside, data.RGB[0][:, None] * (1 - even) + data.RGB[2][:, None] * even)
+    torch.testing.assert_close(inside, RGB[0][:, None] * (1 - even) + RGB[2][:, None] * even)
 
 
 def test_a_turn_is_a_sixth_of_a_whole_one():
@@ -329,7 +343,7 @@ def test_a_wrong_size_in_one_frame_is_noticed():
 
 
 def test_an_object_that_does_nothing_is_no_clip():
-    rows = [[*track, 0, 0] for track in motion._possible()[::7].tolist()]
+    rows = [[*track, 0, 0] for track in _possible()[::7].tolist()]
     still = draw_clips(torch.tensor(rows))[:, :, :1].expand(-1, -1, 8, -1, -1)
     assert unread(still).all()
 
@@ -383,5 +397,5 @@ def test_clips_of_another_shape_are_named(shape):
 
 @pytest.mark.parametrize("tracks", [torch.zeros(5).long(), torch.zeros(2, 4).long(), torch.zeros(2, 5)])
 def test_tracks_of_another_kind_are_named(tracks):
-    with pytest.raises(ValueError, match=re.escape(f"(batch, 5); {tracks.dtype} of shape {tuple(tracks.shape)} came")):
+    with pytest.raises(ValueError, match=re.escape(f"(batch, 5); got {tracks.dtype} of shape {tuple(tracks.shape)}.")):
         draw_clips(tracks)
