@@ -1,4 +1,4 @@
-"""What nbgrader needs to know about this course. `tools/generate.py` reads it, and so does nbgrader in a course's folder."""
+"""What nbgrader needs to know about this course: read by tools/generate.py, and by nbgrader in a course's folder."""
 
 c = get_config()  # noqa: F821 (nbgrader puts it here)
 

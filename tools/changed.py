@@ -23,7 +23,10 @@ TESTED_IN = {
     "__main__": "command_line",
     "app.doctor": "command_line",
     "app.files": "assistant",
+    "attention": "transformer",
     "data.places": "pictures",
+    "layout": "multimodal",
+    "residual": "quantize",
 }
 
 

@@ -27,6 +27,7 @@ ROOMS = {
             "schedule",
             "text",
             "quantize",
+            "residual",
             "attention",
             "transformer",
             "adapter",
@@ -34,6 +35,7 @@ ROOMS = {
             "autoencoder",
             "gaussian",
             "masked",
+            "layout",
             "multimodal",
         )
     ),

@@ -1,26 +1,22 @@
 """Several modalities in one sequence of tokens: words, pictures and more, each with a vocabulary of its own.
 
-A `Layout` says which token and which id belongs to what. All else here takes a layout first: what a model of it needs,
-its loss, and the ways to ask it.
+A `Layout` says which token and which id belongs to what. All else is for models of one: parts, loss, ways to ask.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from vqdit_lite.gaussian import guided
+from vqdit_lite.layout import Layout
 from vqdit_lite.masked import Denoiser, MaskedDiffusion
 from vqdit_lite.schedule import linear, stratified_times, time_grid
 from vqdit_lite.transformer import DiT, sincos, sincos_grid
 
 __all__ = [
-    "Layout",
-    "Segment",
     "TokenEmbedding",
     "answer",
     "balance_segments",
@@ -32,96 +28,8 @@ __all__ = [
     "segment_denoiser",
     "segment_positions",
     "segment_times",
-    "sub_layout",
     "task_times",
 ]
-
-
-class Segment(NamedTuple):
-    """One modality's part of a sequence."""
-
-    name: str
-    vocabulary: int  # how many different ids
-    shape: tuple[int, ...]  # (tokens,) for text, (rows, columns) for pictures
-    shared_vocabulary: str = ""  # segments that name the same one share their ids, as the pictures of a film do
-
-
-class Layout:
-    """How segments share one sequence of N tokens and one vocabulary of V ids; the mask has the id V.
-
-    Attributes:
-        segments: by their names, in order.
-        first_ids: the first id of each segment.
-        modality: which segment each token belongs to, (N,).
-        vocabulary, mask_id, length: V, V and N.
-
-    Raises:
-        ValueError: names come twice, or a segment has no ids or no tokens; the message says which.
-
-    >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
-    >>> layout.length, layout.vocabulary, layout.mask_id
-    (43, 76, 76)
-    >>> x = layout.pack(text=torch.zeros(1, 7, dtype=torch.long))  # no picture: its tokens are hidden
-    >>> x[0, 6:9].tolist(), layout.unpack(x)["picture"].unique().tolist()
-    ([0, 76, 76], [-1])
-    """
-
-    def __init__(self, *segments: Segment):
-        _check_segments(segments)
-        self.segments = {segment.name: segment for segment in segments}
-        self.first_ids: dict[str, int] = {}
-        self.vocabulary, firsts = 0, {}  # how many ids there are; the first id of each vocabulary
-        for segment in segments:
-            shared = segment.shared_vocabulary or segment.name
-            if shared not in firsts:
-                firsts[shared] = self.vocabulary
-                self.vocabulary += segment.vocabulary
-            self.first_ids[segment.name] = firsts[shared]
-        self.mask_id = self.vocabulary
-        lengths = torch.tensor([math.prod(segment.shape) for segment in segments])
-        self.modality = torch.arange(len(segments)).repeat_interleave(lengths)  # (N,) which segment a token is of
-        self.length = len(self.modality)
-
-    def tokens(self, *names: str) -> Tensor:
-        """Which tokens belong to the named segments, (N,) true or false."""
-        _check_names(self, names)
-        numbers = [number for number, name in enumerate(self.segments) if name in names]
-        return torch.isin(self.modality, torch.tensor(numbers))
-
-    def pack(self, **ids: Tensor) -> Tensor:
-        """Ids of segments, (B, tokens) or (B, rows, columns), as one sequence (B, N); segments not given are hidden."""
-        _check_parts(self, ids)
-        first = next(iter(ids.values()))
-        x = torch.full((len(first), self.length), self.mask_id, device=first.device)
-        for name, part in ids.items():
-            x[:, self.tokens(name).to(x.device)] = part.long().flatten(1) + self.first_ids[name]
-        return x
-
-    def unpack(self, x: Tensor) -> dict[str, Tensor]:
-        """The ids of every segment of sequences x (B, N), each (B, tokens) or (B, rows, columns); -1 where hidden."""
-        _check_sequences(self, x)
-        parts = {}
-        for name, segment in self.segments.items():
-            part = x[:, self.tokens(name).to(x.device)]  # (B, tokens)
-            ids = (part - self.first_ids[name]).where(part != self.mask_id, -1)
-            parts[name] = ids.unflatten(1, segment.shape)
-        return parts
-
-
-def sub_layout(layout: Layout, *names: str) -> Layout:
-    """The layout of the named segments alone: shorter sequences of the same ids, in the same order.
-
-    >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)), Segment("sound", 512, (52,)))
-    >>> part = sub_layout(layout, "text", "sound")
-    >>> part.length, part.vocabulary, part.first_ids
-    (59, 588, {'text': 0, 'sound': 76})
-    """
-    _check_names(layout, names)
-    part = Layout(*(segment for name, segment in layout.segments.items() if name in names))
-    part.first_ids = {name: layout.first_ids[name] for name in part.segments}
-    part.vocabulary, part.mask_id = layout.vocabulary, layout.mask_id
-    return part
-
 
 # ---------------------------------------------------------------- what a model of a layout needs
 
@@ -132,8 +40,7 @@ class TokenEmbedding(nn.Module):
     Args:
         layout: says which id is what.
         width: features of a token.
-        codebooks: for segments that come from a quantizer, their codes (vocabulary, D), which the model sees beside
-            the ids, so that it need not learn which codes look alike.
+        codebooks: codes (vocabulary, D) of segments from a quantizer, so that it need not learn which look alike.
 
     >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
     >>> embedding = TokenEmbedding(layout, 32, picture=torch.randn(64, 8))
@@ -171,10 +78,9 @@ def segment_positions(layout: Layout, width: int) -> Tensor:
     >>> segment_positions(Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6))), width=32).shape
     torch.Size([43, 32])
     """
-    shapes = (segment.shape for segment in layout.segments.values())
     rows = [
-        sincos_grid(*shape, width) if len(shape) == 2 else sincos(torch.arange(float(shape[0])), width)
-        for shape in shapes
+        sincos_grid(*part.shape, width) if len(part.shape) == 2 else sincos(torch.arange(float(part.shape[0])), width)
+        for part in layout.segments.values()
     ]
     return torch.cat(rows)
 
@@ -187,9 +93,8 @@ def segment_denoiser(layout: Layout, model: Denoiser, hide: tuple[str, ...] = ()
 
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> even = segment_denoiser(layout, lambda x, t: torch.zeros(*x.shape, 5))
-    >>> even(torch.tensor([[5, 5]]), torch.ones(1)).softmax(-1)[0]
-    tensor([[0.5000, 0.5000, 0.0000, 0.0000, 0.0000],
-            [0.0000, 0.0000, 0.3333, 0.3333, 0.3333]])
+    >>> even(torch.tensor([[5, 5]]), torch.ones(1)).softmax(-1)[0, 0]
+    tensor([0.5000, 0.5000, 0.0000, 0.0000, 0.0000])
     """
     ids, unseen = torch.arange(layout.vocabulary), layout.tokens(*hide)  # (V,), (N,)
     ranges = [(layout.first_ids[name], segment.vocabulary) for name, segment in layout.segments.items()]
@@ -210,8 +115,7 @@ def restrict_to_tokens(model: DiT, tokens: Tensor) -> Denoiser:
 
     >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
     >>> model = DiT(TokenEmbedding(layout, 32), 76, segment_positions(layout, 32), depth=1)
-    >>> x = torch.zeros(2, 7, dtype=torch.long)
-    >>> restrict_to_tokens(model, layout.tokens("text"))(x, torch.zeros(2)).shape
+    >>> restrict_to_tokens(model, layout.tokens("text"))(torch.zeros(2, 7).long(), torch.zeros(2)).shape
     torch.Size([2, 7, 76])
     """
     tokens = tokens.to(model.positions.device)
@@ -219,7 +123,7 @@ def restrict_to_tokens(model: DiT, tokens: Tensor) -> Denoiser:
     return lambda x, t: functional_call(model, kept, (x, t))
 
 
-# ---------------------------------------------------------------- training
+# ---------------------------------------------------------------- training and asking
 
 
 def segment_times(layout: Layout, n: int, generator: torch.Generator) -> Tensor:
@@ -278,16 +182,10 @@ def joint_loss(
     token_weight: Tensor | float = 1.0,
     weighting: str = "bounded",
 ) -> dict[str, Tensor]:
-    """The loss of a model of logits on sequences x0 (B, N) of a layout, as {"loss": …}.
+    """The loss of a model of logits (B, N, V) on whole sequences x0 (B, N) of a layout, as {"loss": …}.
 
-    Args:
-        layout: says which id is what.
-        model: called as model(x, t), as in `segment_denoiser`.
-        x0: whole sequences.
-        generator: a CPU generator; it draws times and masks.
-        t: times of each token, (B, N); without them each segment is at a time of its own, by `segment_times`.
-        token_weight: what each token counts, (N,).
-        weighting: what each time counts, as in `MaskedDiffusion`.
+    Times t of tokens, (B, N), are drawn by `segment_times` unless they are given. Tokens of more `token_weight`, (N,),
+    count for more; what a time counts is said by `weighting`, as in `MaskedDiffusion`.
 
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> x0, generator = torch.tensor([[0, 2]] * 50), torch.Generator().manual_seed(0)
@@ -297,9 +195,6 @@ def joint_loss(
     t = segment_times(layout, len(x0), generator) if t is None else t
     diffusion = MaskedDiffusion(linear(), layout.mask_id, weighting)
     return diffusion.loss(segment_denoiser(layout, model), x0, generator, t=t, token_weight=token_weight)  # (9.1)
-
-
-# ---------------------------------------------------------------- asking
 
 
 def fill_in(
@@ -317,17 +212,9 @@ def fill_in(
 ) -> Tensor:
     """Sequences (B, N) of a layout, with all that is not frozen filled in by a joint model, surest tokens first.
 
-    Args:
-        layout: says which id is what.
-        model: called as model(x, t), as in `segment_denoiser`.
-        x: sequences (B, N), of which only what is frozen matters.
-        frozen: true for tokens that stay, (N,) or (B, N); None if none do.
-        generator: a CPU generator.
-        steps: small ones at the start, by the cosine grid.
-        scale: of guidance, away from what the model would say without the segments named in `condition`.
-        condition: segments.
-        hide: segments that the model never sees.
-        temperature, choice_temperature: as in `MaskedDiffusion.sample`.
+    What is `frozen`, (N,) or (B, N), stays; None freezes nothing. Guidance of `scale` leads away from what the model
+    would say without the segments named in `condition`; it never sees those named in `hide`. Steps are small at the
+    start, by the cosine grid; both temperatures are those of `MaskedDiffusion.sample`.
 
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> x, even = layout.pack(text=torch.tensor([[1]])), lambda x, t: torch.zeros(*x.shape, 5)
@@ -358,13 +245,13 @@ def answer(
     """Sequences (B, N) in which the segments `asked` are filled in from those `given`; all others are hidden.
 
     Guidance of `scale` leads away from what the model would say if nothing were given. Give x as a sequence in which
-    the given segments are known. What is asked for has at most one step a token.
+    the given segments are known. There is at most one step for each token that is asked for.
 
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)), Segment("sound", 2, (1,)))
     >>> x, even = layout.pack(text=torch.tensor([[1]])), lambda x, t: torch.zeros(*x.shape, 7)
     >>> x = answer(layout, even, x, ("text",), ("picture",), torch.Generator().manual_seed(0))
-    >>> {name: (ids >= 0).item() for name, ids in layout.unpack(x).items()}
-    {'text': True, 'picture': True, 'sound': False}
+    >>> (x == layout.mask_id).tolist()
+    [[False, False, True]]
     """
     idle = tuple(name for name in layout.segments if name not in given + asked)
     sought, known = layout.tokens(*asked).to(x.device), layout.tokens(*given).to(x.device)
@@ -380,18 +267,17 @@ def retry_until_consistent(
     """Sequences (B, N) that `make` makes from the words in x, the tokens (N,) that are true. Where a model's own words
     for what it made, by `describe`, are not those that were asked for, it tries again.
 
-    >>> count = iter(range(10))
-    >>> make = lambda x: torch.stack([x[:, 0], torch.full((len(x),), next(count))], 1)  # makes 0, then 1, then 2
+    >>> make = lambda x, count=iter(range(9)): torch.stack([x[:, 0], torch.full((len(x),), next(count))], 1)
     >>> retry_until_consistent(torch.tensor([[2, 9]]), make, lambda x: x[:, [1, 1]], torch.tensor([True, False]), 5)
     tensor([[2, 2]])
     """
-    made, left, words = x.clone(), torch.arange(len(x), device=x.device), words.to(x.device)
-    for attempt in range(1, tries + 1):
-        made[left] = make(x[left])
-        if attempt < tries:
-            left = left[(describe(made[left]) != made[left])[:, words].any(1)]
-        if len(left) == 0:
+    made, words = make(x).clone(), words.to(x.device)
+    doubtful = torch.arange(len(x), device=x.device)
+    for _ in range(tries - 1):
+        doubtful = doubtful[(describe(made[doubtful]) != made[doubtful])[:, words].any(1)]
+        if len(doubtful) == 0:
             break
+        made[doubtful] = make(x[doubtful])
     return made
 
 
@@ -399,11 +285,9 @@ def retry_until_consistent(
 def pairwise_log_likelihoods(
     layout: Layout, model: Denoiser, x: Tensor, given: str, draws: int = 16, seed: int = 0
 ) -> Tensor:
-    """log p(the other segments | the segment `given`) of every pairing of sequences x (B, N), by its bound: (B, B), in
-    nats.
+    """log p(the other segments | the segment `given`) of every pairing of sequences x (B, N), by its bound: (B, B).
 
-    Row i holds what is asked about in row i of x; column j the condition from row j. All share their masks, `draws` of
-    them.
+    In nats. Row i holds what is asked about in row i of x; column j the condition from row j. All share their masks.
 
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> x, even = torch.tensor([[0, 2], [1, 3]]), lambda x, t: torch.zeros(*x.shape, 5)
@@ -422,61 +306,8 @@ def pairwise_log_likelihoods(
 # ---------------------------------------------------------------- guards
 
 
-def _check_segments(segments: Sequence[Segment]) -> None:
-    names = [segment.name for segment in segments]
-    if not segments or len(set(names)) < len(names):
-        raise ValueError(f"A layout needs segments of different names; they are {names}.")
-    sizes: dict[str, Segment] = {}  # of each vocabulary, a segment that has it
-    for segment in segments:
-        shape = segment.shape if isinstance(segment.shape, tuple) else ()
-        if segment.vocabulary < 1 or len(shape) not in (1, 2) or min(shape) < 1:
-            raise ValueError(f"A segment has at least one id, and one or two sizes of at least 1; got {segment}.")
-        known = sizes.setdefault(segment.shared_vocabulary or segment.name, segment)
-        if known.vocabulary != segment.vocabulary:
-            raise ValueError(f"{known.name} and {segment.name} share a vocabulary, but not its size.")
-
-
-def _check_names(layout: Layout, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in layout.segments:
-            raise ValueError(f"There is no segment {name!r}; there are: {', '.join(layout.segments)}.")
-
-
-def _check_parts(layout: Layout, ids: dict[str, Tensor]) -> None:
-    if not ids:
-        raise ValueError(f"Give the ids of at least one segment: {', '.join(layout.segments)}.")
-    shapes = {name: tuple(part.shape) for name, part in ids.items()}
-    if any(len(shape) < 2 or shape[0] != next(iter(shapes.values()))[0] for shape in shapes.values()):
-        raise ValueError(f"Give each segment as (batch, …) with as many rows as the others; got {shapes}.")
-    _check_names(layout, list(ids))
-    for name, part in ids.items():
-        segment = layout.segments[name]
-        whole = not (part.is_floating_point() or part.dtype == torch.bool)
-        if not whole or part.shape[1:] not in (segment.shape, (math.prod(segment.shape),)):
-            raise ValueError(
-                f"{name} takes whole numbers of shape (batch, {', '.join(map(str, segment.shape))}); "
-                f"got {part.dtype} of shape {tuple(part.shape)}."
-            )
-        if part.numel() and not 0 <= part.min().item() <= part.max().item() < segment.vocabulary:
-            raise ValueError(
-                f"{name} takes ids in 0 … {segment.vocabulary - 1}; they span {part.min()} … {part.max()}."
-            )
-
-
-def _check_sequences(layout: Layout, x: Tensor) -> None:
-    if x.ndim != 2 or x.shape[1] != layout.length or x.is_floating_point():
-        raise ValueError(
-            f"A sequence has {layout.length} ids: (batch, {layout.length}); got {x.dtype} of {tuple(x.shape)}."
-        )
-    for name, segment in layout.segments.items():
-        part, first = x[:, layout.tokens(name).to(x.device)], layout.first_ids[name]
-        own = (part >= first) & (part < first + segment.vocabulary)
-        if not (own | (part == layout.mask_id)).all():
-            raise ValueError(f"The part of {name} holds ids of another segment.")
-
-
 def _check_codes(layout: Layout, name: str, codes: Tensor) -> None:
-    _check_names(layout, [name])
+    layout.tokens(name)  # refuses a name that is not there
     count = layout.segments[name].vocabulary
     if codes.ndim != 2 or len(codes) != count:
         raise ValueError(f"{name} has {count} ids, so its codes are ({count}, D); got {tuple(codes.shape)}.")

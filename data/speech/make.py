@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
-
 from vqdit_lite.sound import LOUDNESS, SAMPLE_RATE, SPOKEN_WORDS, mu_law
 
 VOICES = (

@@ -10,7 +10,8 @@ import torch
 
 from vqdit_lite import data
 from vqdit_lite.adapter import adapt
-from vqdit_lite.multimodal import joint_loss, restrict_to_tokens, sub_layout
+from vqdit_lite.layout import sub_layout
+from vqdit_lite.multimodal import joint_loss, restrict_to_tokens
 from vqdit_lite.shipped import any_to_any, base, load
 from vqdit_lite.shipped.any_to_any import LAYOUT, TOKENIZER
 from vqdit_lite.training import batches, fit, pick_device

@@ -8,7 +8,8 @@ from torch.autograd import grad
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from vqdit_lite.autoencoder import VQVAE
-from vqdit_lite.quantize import FiniteScalarQuantizer, ResidualQuantizer, VectorQuantizer, nearest_code, rotation
+from vqdit_lite.quantize import FiniteScalarQuantizer, VectorQuantizer, nearest_code, rotation
+from vqdit_lite.residual import ResidualQuantizer
 
 
 def rand(*shape, seed=0):

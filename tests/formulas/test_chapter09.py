@@ -3,9 +3,10 @@
 import torch
 
 from vqdit_lite.gaussian import guided
+from vqdit_lite.layout import Layout, Segment
 from vqdit_lite.masked import MaskedDiffusion
 from vqdit_lite.metrics import recall_at
-from vqdit_lite.multimodal import Layout, Segment, segment_denoiser
+from vqdit_lite.multimodal import segment_denoiser
 from vqdit_lite.schedule import linear
 
 LAYOUT = Layout(Segment("text", 3, (2,)), Segment("picture", 4, (2, 2)))

@@ -9,7 +9,8 @@ import torch
 from vqdit_lite import audio, data
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.metrics import edit_distance
-from vqdit_lite.quantize import ResidualQuantizer, VectorQuantizer
+from vqdit_lite.quantize import VectorQuantizer
+from vqdit_lite.residual import ResidualQuantizer
 
 
 def mel(hertz: float) -> float:

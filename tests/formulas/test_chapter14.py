@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from vqdit_lite import masked
 from vqdit_lite.attention import attention
 from vqdit_lite.gaussian import GaussianDiffusion, IdealDenoiser, ddim_step, guided
-from vqdit_lite.quantize import ResidualQuantizer, VectorQuantizer, nearest_code
+from vqdit_lite.quantize import VectorQuantizer, nearest_code
+from vqdit_lite.residual import ResidualQuantizer
 from vqdit_lite.schedule import ddpm, linear, time_grid
 
 

@@ -12,7 +12,7 @@ from vqdit_lite.shipped import scenes
 
 @pytest.fixture
 def small(monkeypatch):
-    """vqvae_scenes in small, "small", which learns from few scenes; it is among the shipped models while a test runs."""
+    """vqvae_scenes in small, named "small", which learns from few scenes; one of the shipped models during a test."""
     model = replace(
         scenes.VQVAE_SCENES,
         name="small",

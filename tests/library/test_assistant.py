@@ -5,8 +5,9 @@ from PIL import Image
 from vqdit_lite import audio, data
 from vqdit_lite.app.assistant import Assistant, in_motion
 from vqdit_lite.app.files import kind_of, read_prompt, write
+from vqdit_lite.layout import sub_layout
 from vqdit_lite.masked import MaskedDiffusion
-from vqdit_lite.multimodal import restrict_to_tokens, retry_until_consistent, sub_layout
+from vqdit_lite.multimodal import restrict_to_tokens, retry_until_consistent
 from vqdit_lite.shipped import any_to_any, base, load, scenes
 
 CPU = torch.device("cpu")

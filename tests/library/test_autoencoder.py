@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from vqdit_lite.autoencoder import VQVAE, LatentSpace
-from vqdit_lite.quantize import FiniteScalarQuantizer, ResidualQuantizer, VectorQuantizer, rotation
+from vqdit_lite.quantize import FiniteScalarQuantizer, VectorQuantizer, rotation
+from vqdit_lite.residual import ResidualQuantizer
 
 QUANTIZERS = {
     "ema": lambda: VectorQuantizer(16, 4),

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vqdit_lite.gaussian import guided
+from vqdit_lite.layout import Layout, Segment, sub_layout
 from vqdit_lite.masked import MaskedDiffusion
 from vqdit_lite.multimodal import (
-    Layout,
-    Segment,
     TokenEmbedding,
     answer,
     fill_in,
@@ -22,7 +21,6 @@ from vqdit_lite.multimodal import (
     segment_denoiser,
     segment_positions,
     segment_times,
-    sub_layout,
 )
 from vqdit_lite.schedule import linear, time_grid
 from vqdit_lite.transformer import DiT, sincos, sincos_grid

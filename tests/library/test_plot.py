@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from vqdit_lite.sound import read_wave
 
 from vqdit_lite import plot
 from vqdit_lite.quantize import nearest_code
-from vqdit_lite.sound import read_wave
 
 
 @pytest.fixture(autouse=True)

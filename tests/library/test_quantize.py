@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vqdit_lite.metrics import perplexity
 from vqdit_lite.quantize import (
     FiniteScalarQuantizer,
-    ResidualQuantizer,
     VectorQuantizer,
     ema_update,
     kmeans,
@@ -23,6 +22,7 @@ from vqdit_lite.quantize import (
     smoothed_means,
     straight_through,
 )
+from vqdit_lite.residual import ResidualQuantizer
 
 many_cases = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**31)

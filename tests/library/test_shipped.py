@@ -8,14 +8,7 @@ import torch
 
 from vqdit_lite import checkpoints, data, shipped
 from vqdit_lite.data import pictures as data_pictures
-from vqdit_lite.multimodal import (
-    answer,
-    balance_segments,
-    fill_in,
-    joint_loss,
-    pairwise_log_likelihoods,
-    task_times,
-)
+from vqdit_lite.multimodal import answer, balance_segments, fill_in, joint_loss, pairwise_log_likelihoods, task_times
 from vqdit_lite.shipped import base, clips, handwriting, judges, scenes, speech
 from vqdit_lite.transformer import DiT
 

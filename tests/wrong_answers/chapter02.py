@@ -8,14 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from vqdit_lite.metrics import psnr, usage
-from vqdit_lite.quantize import (
-    FiniteScalarQuantizer,
-    ResidualQuantizer,
-    VectorQuantizer,
-    nearest_code,
-    rotation,
-    straight_through,
-)
+from vqdit_lite.quantize import FiniteScalarQuantizer, VectorQuantizer, nearest_code, rotation, straight_through
+from vqdit_lite.residual import ResidualQuantizer
 from vqdit_lite.transformer import unpatchify
 
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vqdit_lite.layout import Layout, Segment
 from vqdit_lite.metrics import recall_at
-from vqdit_lite.multimodal import Layout, Segment
 
 
 class hide:

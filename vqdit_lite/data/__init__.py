@@ -1,6 +1,7 @@
 """Data to learn from, and readers that know what it shows.
 
-This page hands on what notebooks, shipped models, the apps and tests use. (`scenes` and `clips` here are the functions of that name, not their files.)
+This page hands on what the rest of the course uses. (`scenes` and `clips` here are the functions of that name, not
+their files.)
 """
 
 from vqdit_lite.data.clips import (

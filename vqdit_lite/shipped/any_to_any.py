@@ -13,10 +13,9 @@ from vqdit_lite import data
 from vqdit_lite.audio import to_waves
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.data.speech import mels_of
+from vqdit_lite.layout import Layout, Segment, sub_layout
 from vqdit_lite.metrics import psnr, word_error_rate
 from vqdit_lite.multimodal import (
-    Layout,
-    Segment,
     TokenEmbedding,
     answer,
     balance_segments,
@@ -24,7 +23,6 @@ from vqdit_lite.multimodal import (
     restrict_to_tokens,
     retry_until_consistent,
     segment_positions,
-    sub_layout,
 )
 from vqdit_lite.quantize import VectorQuantizer, nearest_code
 from vqdit_lite.shipped import scenes, speech

@@ -5,10 +5,9 @@ from torch import Tensor
 
 from vqdit_lite import data
 from vqdit_lite.autoencoder import VQVAE
+from vqdit_lite.layout import Layout, Segment
 from vqdit_lite.metrics import psnr, usage
 from vqdit_lite.multimodal import (
-    Layout,
-    Segment,
     TokenEmbedding,
     answer,
     joint_loss,

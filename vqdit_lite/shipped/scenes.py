@@ -7,16 +7,9 @@ from torch import Tensor, nn
 
 from vqdit_lite import data
 from vqdit_lite.autoencoder import VQVAE, LatentSpace
+from vqdit_lite.layout import Layout, Segment
 from vqdit_lite.metrics import psnr, recall_at, usage
-from vqdit_lite.multimodal import (
-    Layout,
-    Segment,
-    TokenEmbedding,
-    fill_in,
-    joint_loss,
-    pairwise_log_likelihoods,
-    segment_positions,
-)
+from vqdit_lite.multimodal import TokenEmbedding, fill_in, joint_loss, pairwise_log_likelihoods, segment_positions
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.shipped.base import (
     FRESH,

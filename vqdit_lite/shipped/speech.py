@@ -11,10 +11,9 @@ from vqdit_lite import data
 from vqdit_lite.audio import BANDS, to_waves
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.data.speech import Speech, fresh_speech, mels_of, speech
+from vqdit_lite.layout import Layout, Segment
 from vqdit_lite.metrics import usage, word_error_rate
 from vqdit_lite.multimodal import (
-    Layout,
-    Segment,
     TokenEmbedding,
     balance_segments,
     fill_in,

@@ -14,8 +14,9 @@ from vqdit_lite import checkpoints
 from vqdit_lite.app.learn.folder import Examples, words_of
 from vqdit_lite.autoencoder import VQVAE
 from vqdit_lite.gaussian import guided
+from vqdit_lite.layout import Layout, Segment
 from vqdit_lite.masked import MaskedDiffusion
-from vqdit_lite.multimodal import Layout, Segment, TokenEmbedding, answer, joint_loss, segment_positions, task_times
+from vqdit_lite.multimodal import TokenEmbedding, answer, joint_loss, segment_positions, task_times
 from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.schedule import linear, time_grid
 from vqdit_lite.shipped.base import GUIDANCE
