@@ -25,11 +25,12 @@ from tools.notebooks import (
 from tools.refresh import ADDRESS, PICTURE, SETUP, badge, readme_picture
 from tools.rooms import MATHEMATICS, path_of
 
-# The longest a cell and a chapter may be, in lines (of a chapter: of code). Two chapters are longer:
+# The longest a cell and a chapter may be, in lines (of a chapter: of code), and the chapters that are longer.
 LONGEST_CELL, LONGEST_LESSON, LONGEST_CHAPTER = 40, 45, 350
 LONGER_CHAPTERS = {
-    "06_transformer_denoiser": "a transformer from nothing and the judges of what it draws: half of it is library",
-    "08_masked_diffusion": "theory on a small world, then words, characters and pictures, on one thread of thought",
+    "06_transformer_denoiser": "a transformer from nothing, and the judges of what it draws: half of it is library",
+    "08_masked_diffusion": "the theory on a small world, then words, characters and pictures: one line of thought",
+    "14_errata_lab": "eighteen tests, each with its right and its wrong version on the page: none of it is library",
 }
 # Names that papers and codebases use for what this course calls otherwise: one name for one thing.
 OTHER_NAMES = {
