@@ -1,6 +1,8 @@
 import doctest
 import importlib
 import importlib.metadata
+import os
+import os
 import pkgutil
 import shutil
 import subprocess
@@ -299,3 +301,17 @@ def test_the_help_of_learn_teaches(capsys):
     for part in ("FOLDER/cat/1.png", "captions.txt", "What happens:", "Ctrl-C", "gallery.png", "generate"):
         assert part in said
     assert max(len(line) for line in said.splitlines()) <= 120
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "GOMP_SPINCOUNT=100"), ({"OMP_NUM_THREADS": "1"}, "OMP_NUM_THREADS=1"), ({"GOMP_SPINCOUNT": "7"}, "=7")],
+)
+def test_the_package_sets_how_threads_wait_unless_the_user_did(given, expected):
+    """It must happen before torch is loaded, so it takes a process of its own."""
+    names = ("OMP_", "GOMP_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(names)} | given
+    code = "import sys, vqdit_lite; assert 'torch' not in sys.modules; from vqdit_lite.app import doctor; "
+    command = [sys.executable, "-c", code + "print(doctor._threads()[1])"]
+    line = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert line.strip().endswith(expected)

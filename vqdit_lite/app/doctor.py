@@ -25,6 +25,7 @@ def examine(in_notebook: bool = False) -> Iterator[_Finding]:
         yield False, f"the library does not import ({error}): fix the lines above first"
         return
     yield _device()
+    yield _threads()
     yield from _models()
     if folder := os.environ.get("VQDIT_DATA"):
         there = Path(folder).is_dir()
@@ -67,6 +68,14 @@ def _device() -> _Finding:
         return True, f"device {pick_device()}"
     except RuntimeError as error:
         return False, f"{error} Unset VQDIT_DEVICE, or install a CUDA build of torch."
+
+
+def _threads() -> _Finding:
+    """How many threads torch takes, and what else the environment says of them."""
+    import torch
+
+    said = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("OMP_", "GOMP_"))]
+    return True, f"threads: {torch.get_num_threads()} on {os.cpu_count()} cores, {', '.join(said)}"
 
 
 def _models() -> Iterator[_Finding]:
