@@ -42,6 +42,7 @@ class TokenEmbedding(nn.Module):
         width: features of a token.
         codebooks: codes (vocabulary, D) of segments from a quantizer, so that it need not learn which look alike.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
     >>> embedding = TokenEmbedding(layout, 32, picture=torch.randn(64, 8))
     >>> embedding(layout.pack(text=torch.zeros(2, 7, dtype=torch.long))).shape
@@ -75,6 +76,7 @@ class TokenEmbedding(nn.Module):
 def segment_positions(layout: Layout, width: int) -> Tensor:
     """Where each token stands within its segment, as sinusoidal embeddings (N, width).
 
+    >>> from vqdit_lite.layout import Segment
     >>> segment_positions(Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6))), width=32).shape
     torch.Size([43, 32])
     """
@@ -91,6 +93,7 @@ def segment_denoiser(layout: Layout, model: Denoiser, hide: tuple[str, ...] = ()
     The time the model is told is the share of its tokens that are hidden. Segments named in `hide` are kept from it:
     with a condition among them, it serves as the unconditional side of guidance.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> even = segment_denoiser(layout, lambda x, t: torch.zeros(*x.shape, 5))
     >>> even(torch.tensor([[5, 5]]), torch.ones(1)).softmax(-1)[0, 0]
@@ -113,6 +116,7 @@ def restrict_to_tokens(model: DiT, tokens: Tensor) -> Denoiser:
     """A model of a layout, as a model of the tokens (N,) that are true: the rest of the sequence is not there at all,
     which costs less than to hide it. `sub_layout` tells what is left.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 12, (7,)), Segment("picture", 64, (6, 6)))
     >>> model = DiT(TokenEmbedding(layout, 32), 76, segment_positions(layout, 32), depth=1)
     >>> restrict_to_tokens(model, layout.tokens("text"))(torch.zeros(2, 7).long(), torch.zeros(2)).shape
@@ -133,6 +137,7 @@ def segment_times(layout: Layout, n: int, generator: torch.Generator) -> Tensor:
 
     Source: independent times arXiv 2303.06555, section 3.2.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 12, (1,)), Segment("picture", 64, (1, 1)))
     >>> segment_times(layout, 3, torch.Generator().manual_seed(0)).shape
     torch.Size([3, 2])
@@ -152,6 +157,7 @@ def task_times(layout: Layout, tasks: Sequence[Task], n: int, generator: torch.G
     """Times of each token (n, N) for training as in use: a task by chance; what it gives is clean, or in one row of ten
     hidden; what is asked for is at one time of all; the rest is hidden.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 12, (1,)), Segment("picture", 64, (1, 1)))
     >>> task_times(layout, [(("text",), ("picture",))], 3, torch.Generator().manual_seed(0))[:, 0]
     tensor([0., 0., 0.])
@@ -166,6 +172,7 @@ def task_times(layout: Layout, tasks: Sequence[Task], n: int, generator: torch.G
 def balance_segments(layout: Layout) -> Tensor:
     """A weight of tokens, (N,), that lets a short segment count as much as a long one; on average 1.
 
+    >>> from vqdit_lite.layout import Segment
     >>> balance_segments(Layout(Segment("text", 12, (1,)), Segment("sound", 512, (3,))))
     tensor([2.0000, 0.6667, 0.6667, 0.6667])
     """
@@ -187,6 +194,7 @@ def joint_loss(
     Times t of tokens, (B, N), are drawn by `segment_times` unless they are given. Tokens of more `token_weight`, (N,),
     count for more; what a time counts is said by `weighting`, as in `MaskedDiffusion`.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> x0, generator = torch.tensor([[0, 2]] * 50), torch.Generator().manual_seed(0)
     >>> joint_loss(layout, lambda x, t: torch.zeros(*x.shape, 5), x0, generator)["loss"] > 0
@@ -216,6 +224,7 @@ def fill_in(
     would say without the segments named in `condition`; it never sees those named in `hide`. Steps are small at the
     start, by the cosine grid; both temperatures are those of `MaskedDiffusion.sample`.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> x, even = layout.pack(text=torch.tensor([[1]])), lambda x, t: torch.zeros(*x.shape, 5)
     >>> x = fill_in(layout, even, x, layout.tokens("text"), torch.Generator().manual_seed(0), steps=1)
@@ -247,6 +256,7 @@ def answer(
     Guidance of `scale` leads away from what the model would say if nothing were given. Give x as a sequence in which
     the given segments are known. There is at most one step for each token that is asked for.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)), Segment("sound", 2, (1,)))
     >>> x, even = layout.pack(text=torch.tensor([[1]])), lambda x, t: torch.zeros(*x.shape, 7)
     >>> x = answer(layout, even, x, ("text",), ("picture",), torch.Generator().manual_seed(0))
@@ -289,6 +299,7 @@ def pairwise_log_likelihoods(
 
     In nats. Row i holds what is asked about in row i of x; column j the condition from row j. All share their masks.
 
+    >>> from vqdit_lite.layout import Segment
     >>> layout = Layout(Segment("text", 2, (1,)), Segment("picture", 3, (1, 1)))
     >>> x, even = torch.tensor([[0, 2], [1, 3]]), lambda x, t: torch.zeros(*x.shape, 5)
     >>> pairwise_log_likelihoods(layout, even, x, "text").shape
