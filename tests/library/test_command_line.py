@@ -2,7 +2,6 @@ import doctest
 import importlib
 import importlib.metadata
 import os
-import os
 import pkgutil
 import shutil
 import subprocess

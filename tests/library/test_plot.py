@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from vqdit_lite.sound import read_wave
 
 from vqdit_lite import plot
+from vqdit_lite.data import read_wave
 from vqdit_lite.quantize import nearest_code
 
 
