@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 from scipy.signal import resample_poly
-from vqdit_lite.sound import LOUDNESS, SAMPLE_RATE, SPOKEN_WORDS, mu_law
+
+from vqdit_lite.audio import SAMPLE_RATE
+from vqdit_lite.data.speech import LOUDNESS, SPOKEN_WORDS, mu_law
 
 VOICES = (
     "en-us+m3 en-us+f2 en-gb+m7 en-gb-scotland+f4 en-us+m1 en-gb+f1 en-gb-x-rp+f3".split()

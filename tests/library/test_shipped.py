@@ -60,12 +60,14 @@ def test_each_card_keeps_the_bounds_of_its_model(model):
     assert broken_bounds(model, model.card()["scores_on_fresh_data"]) == []
 
 
+@pytest.mark.slow
 @all_models
 def test_each_model_is_as_good_as_its_bounds(model):
     needs_mnist(model)
     assert broken_bounds(model, model.score(model.load(), CPU, COUNTS.get(model.name, 100))) == []
 
 
+@pytest.mark.slow
 @all_models
 def test_a_model_without_training_is_not(model):
     needs_mnist(model)

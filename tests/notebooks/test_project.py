@@ -15,8 +15,6 @@ from tools.contract import must
 from tools.notebooks import ROOT, docstring_lines, lines_of_code
 from tools.refresh import PROJECT
 from tools.rooms import FILES, LIBRARY, MATHEMATICS, ROOMS, imports_of, may_import, name_of, path_of, room_of
-from vqdit_lite import checkpoints, shipped
-from vqdit_lite.shipped import base
 
 LONGEST_FILE, LONGEST_FUNCTION = 450, 45
 each = pytest.mark.parametrize("name", FILES)
@@ -155,6 +153,9 @@ def test_the_wheel_carries_the_data(tmp_path):
 
 
 def test_every_card_names_how_its_weights_were_made():
+    from vqdit_lite import checkpoints, shipped  # here, as torch takes longer to load than all contracts together
+    from vqdit_lite.shipped import base
+
     files = {path.stem for path in base.FOLDER.glob("*.safetensors")}
     must(files == set(shipped.MODELS), f"{files ^ set(shipped.MODELS)}: weights without a model, or a model without.")
     wanted = (

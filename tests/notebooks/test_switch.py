@@ -5,7 +5,6 @@ import os
 import pytest
 
 from tools.notebooks import ROOT, code_cells, read, run
-from vqdit_lite.data import pictures
 
 
 @pytest.mark.slow
@@ -17,6 +16,8 @@ from vqdit_lite.data import pictures
     ],
 )
 def test_a_chapter_runs_on_mnist(name, line):
+    from vqdit_lite.data import pictures
+
     if pictures._from_disk("mnist", "test") is None:
         pytest.skip(f"MNIST's test pictures are not on this machine; VQDIT_DATA is {os.environ.get('VQDIT_DATA')}")
     notebook = read(ROOT / "notebooks" / f"{name}.ipynb", DATASET="mnist")
