@@ -16,7 +16,7 @@ ON_A_GPU := quantizer transformer digits joint speech clips answers adapter
 help:
 	@echo "make lab            open the course in JupyterLab"
 	@echo "make check          style, types, contracts, and the tests of what has changed (within a minute)"
-	@echo "make test           run every check, every notebook included (20 minutes on two cores)"
+	@echo "make test           run every check, every notebook included (25 minutes on two cores)"
 	@echo "make test-gpu       run every notebook and the benchmarks on CUDA"
 	@echo "make notebook N=04  write address and taught code into one notebook, and run it again"
 	@echo "make notebooks      the same for all"
