@@ -8,7 +8,8 @@ ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300
 STRICT := PYTHONPATH=$(CURDIR)/tests/notebooks/guard PYTHONDONTWRITEBYTECODE=1
-TESTS := tests/notebooks notebooks exercises/solutions tests/exercises tests/formulas tests/library
+TESTS := tests/library/test_quality.py tests/notebooks notebooks exercises/solutions tests/exercises tests/formulas \
+	tests/library
 ON_A_GPU := quantizer transformer digits joint speech clips answers adapter
 
 .PHONY: help lab check test test-gpu notebook notebooks exercises margins benchmark clean

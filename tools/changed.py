@@ -54,7 +54,7 @@ def tests_of(file: str) -> set[str]:
         case ("exercises", _):
             found = {"tests/exercises/test_notebooks.py"}
         case ("data", "checkpoints"):
-            found = {"tests/library/test_shipped.py"}
+            found = {"tests/library/test_shipped.py", "tests/library/test_quality.py"}
         case ("tests", _) if path.match("test_*.py"):
             found = {file}
         case _:

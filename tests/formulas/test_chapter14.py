@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from vqdit_lite import masked
 from vqdit_lite.attention import attention
 from vqdit_lite.gaussian import GaussianDiffusion, IdealDenoiser, ddim_step, guided
-from vqdit_lite.quantize import VectorQuantizer, nearest_code
+from vqdit_lite.quantize import VectorQuantizer
 from vqdit_lite.residual import ResidualQuantizer
 from vqdit_lite.schedule import ddpm, linear, time_grid
 
@@ -31,16 +31,7 @@ def test_equation_14_1_is_for_each_query_a_mean_of_values_weighted_by_its_scores
     torch.testing.assert_close(attention(q, k, torch.full_like(v, 7))[0], torch.full((5, 2), 7.0).double())
 
 
-def test_equation_14_2_picks_the_nearest_code_and_a_code_for_itself():
-    z, codebook = randn(500, 3), randn(16, 3, seed=1)
-    formula = codebook[torch.cdist(z, codebook).argmin(1)]
-    distances = torch.stack([(z - code).norm(dim=1) for code in codebook], 1)  # (500, 16)
-    torch.testing.assert_close((z - formula).norm(dim=1), distances.min(1).values)
-    assert torch.equal(codebook[nearest_code(z, codebook)], formula)
-    assert torch.equal(codebook[nearest_code(formula, codebook)], formula)
-
-
-def test_equation_14_3_keeps_unit_variance_for_any_betas():
+def test_equation_14_2_keeps_unit_variance_for_any_betas():
     betas = torch.rand(30, generator=torch.Generator().manual_seed(0)).tolist()
     x = randn(200_000)
     for step, beta in enumerate(betas, 1):
@@ -49,13 +40,13 @@ def test_equation_14_3_keeps_unit_variance_for_any_betas():
 
 
 @pytest.mark.parametrize("T", [1, 2, 50, 1000])
-def test_equation_14_4_leaves_one_minus_t_after_every_step(T):
+def test_equation_14_3_leaves_one_minus_t_after_every_step(T):
     betas = torch.tensor([1 / (T - i + 1) for i in range(1, T + 1)], dtype=torch.float64)
     times = torch.arange(1, T + 1, dtype=torch.float64) / T
     torch.testing.assert_close((1 - betas).cumprod(0), linear().alpha_bar(times), rtol=1e-9, atol=1e-12)
 
 
-def test_equation_14_5_gives_every_path_the_probability_that_the_forward_process_gives_it():
+def test_equation_14_4_gives_every_path_the_probability_that_the_forward_process_gives_it():
     """A chain of four states in time, three values each, small enough to add up all paths."""
     generator = torch.Generator().manual_seed(0)
     start = torch.rand(3, generator=generator).double()
@@ -76,7 +67,7 @@ def test_equation_14_5_gives_every_path_the_probability_that_the_forward_process
 
 
 @pytest.mark.parametrize("K", [2, 8, 512])
-def test_equation_14_6_is_log_k_whichever_code_is_chosen(K):
+def test_equation_14_5_is_log_k_whichever_code_is_chosen(K):
     q = F.one_hot(torch.arange(K), K).double()  # every possible answer
     formula = torch.special.xlogy(q, q / (1 / K)).sum(1)
     torch.testing.assert_close(formula, torch.full((K,), math.log(K)).double())
@@ -85,7 +76,7 @@ def test_equation_14_6_is_log_k_whichever_code_is_chosen(K):
     torch.testing.assert_close(formula, trusted, rtol=1e-6, atol=1e-6)
 
 
-def test_equation_14_7_pulls_the_code_fully_and_the_encoder_by_beta():
+def test_equation_14_6_pulls_the_code_fully_and_the_encoder_by_beta():
     beta, codebook = 0.25, randn(4, 2).float()
     quantizer = VectorQuantizer(4, 2, learning="gradient", beta=beta, revive_below=0)
     quantizer.codebook.data.copy_(codebook)
@@ -104,7 +95,7 @@ def test_equation_14_7_pulls_the_code_fully_and_the_encoder_by_beta():
     torch.testing.assert_close(through, 2 * (e - x) / x.numel())
 
 
-def test_equation_14_8_lets_every_stage_pull_on_the_encoder():
+def test_equation_14_7_lets_every_stage_pull_on_the_encoder():
     stages = [VectorQuantizer(8, 2, learning="gradient", revive_below=0) for _ in range(3)]
     for number, stage in enumerate(stages):
         stage.codebook.data.copy_(randn(8, 2, seed=number).float() / 2**number)
@@ -120,7 +111,7 @@ def test_equation_14_8_lets_every_stage_pull_on_the_encoder():
     torch.testing.assert_close(torch.autograd.grad(quantized.loss, z)[0], expected)
 
 
-def test_equation_14_9_follows_counts_and_sums_and_leaves_unused_codes():
+def test_equation_14_8_follows_counts_and_sums_and_leaves_unused_codes():
     gamma, codebook = 0.9, torch.tensor([[0.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
     quantizer = VectorQuantizer(3, 2, decay=gamma, revive_below=0)
     quantizer.codebook.copy_(codebook)
@@ -140,7 +131,7 @@ def test_equation_14_9_follows_counts_and_sums_and_leaves_unused_codes():
 
 
 @pytest.mark.parametrize("T", [50, 200, 1000])
-def test_equation_14_10_ends_in_noise_for_any_number_of_steps(T):
+def test_equation_14_9_ends_in_noise_for_any_number_of_steps(T):
     betas = torch.linspace(1e-4, 0.02, T, dtype=torch.float64)
     scaled = 1000 / T * betas
     kept = (1 - scaled).cumprod(0)
@@ -152,7 +143,7 @@ def test_equation_14_10_ends_in_noise_for_any_number_of_steps(T):
 
 
 @pytest.mark.parametrize("n", [4, 10])
-def test_equation_14_11_is_the_temperature_of_maskgits_order(n, monkeypatch):
+def test_equation_14_10_is_the_temperature_of_maskgits_order(n, monkeypatch):
     """Where all tokens are equally likely, only Gumbel noise tells them apart: its spread shows the temperature."""
     start_value, seen = 3.0, []
 
@@ -176,7 +167,7 @@ def test_equation_14_11_is_the_temperature_of_maskgits_order(n, monkeypatch):
         assert abs(temperature - start_value * (1 - i / n)) < 0.05
 
 
-def test_equation_14_12_is_one_rule_with_two_names_for_its_scale():
+def test_equation_14_11_is_one_rule_with_two_names_for_its_scale():
     eps_c, eps_free = randn(6, 4), randn(6, 4, seed=1)
     for w in (-1.0, 0.0, 0.5, 3.0):
         s = 1 + w
@@ -192,7 +183,7 @@ def test_equation_14_12_is_one_rule_with_two_names_for_its_scale():
     assert abs(x.mean() - 3) < 1e-6
 
 
-def test_equation_14_13_has_mean_and_variance_of_ddpms_posterior():
+def test_equation_14_12_has_mean_and_variance_of_ddpms_posterior():
     schedule = ddpm()
     x0, eps = randn(50), randn(50, seed=1)
     for i in (2, 10, 500, 1000):

@@ -30,7 +30,6 @@ LONGEST_CELL, LONGEST_LESSON, LONGEST_CHAPTER = 40, 45, 350
 LONGER_CHAPTERS = {
     "06_transformer_denoiser": "a transformer from nothing, and the judges of what it draws: half of it is library",
     "08_masked_diffusion": "the theory on a small world, then words, characters and pictures: one line of thought",
-    "14_errata_lab": "eighteen tests, each with its right and its wrong version on the page: none of it is library",
 }
 # Names that papers and codebases use for what this course calls otherwise: one name for one thing.
 OTHER_NAMES = {
