@@ -6,10 +6,10 @@ ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Two processes with one thread each are the fastest way through on two cores. A notebook's cells share a kernel, so files
 # stay whole; they keep the order given, so that the long ones come first and neither process waits for the other's last.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
-NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=300
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/numbers.cfg --nbval-cell-timeout=300
 STRICT := PYTHONPATH=$(CURDIR)/tests/notebooks/guard PYTHONDONTWRITEBYTECODE=1
-TESTS := tests/library/test_quality.py tests/notebooks notebooks exercises/solutions tests/exercises tests/formulas \
-	tests/library
+TESTS := tests/library/test_quality.py tests/notebooks notebooks exercises/solutions tests/controls tests/exercises \
+	tests/formulas tests/library
 ON_A_GPU := quantizer transformer digits joint speech clips answers adapter
 
 .PHONY: help lab check test test-gpu notebook notebooks exercises margins benchmark clean

@@ -1,4 +1,4 @@
-"""Claims that prove themselves: the same printed sentence on every machine, or an error."""
+"""Claims that prove themselves: a sentence, this run's number, the bound it keeps, and a control that must break it."""
 
 import math
 
@@ -14,6 +14,7 @@ def check(
     at_least: float | None = None,
     at_most: float | None = None,
     measured: tuple[float, float] | None = None,
+    control: tuple[str, float | bool | Tensor] | None = None,
 ) -> None:
     """Print "✓ claim" where the claim holds, and raise where it does not.
 
@@ -22,30 +23,46 @@ def check(
         value: a truth value, or a number to compare.
         near, within: the number must lie at most `within` from `near`.
         at_least, at_most: the number must not lie below or above.
-        measured: the lowest and highest value seen over five seeds. Every bound that depends on chance carries
-            it, so that the reader sees real figures though the printed line is the same on every machine.
+        measured: the lowest and highest value seen over five seeds, of this line alone.
+        control: the name and the value of something for which the claim must fail: the memoriser, the mean picture,
+            an untrained model. If the claim held for it, too, the check would prove nothing.
+
+    What differs from machine to machine stands in ⟨…⟩, which tests read as one sign; nothing else prints these signs.
 
     Raises:
-        AssertionError: the claim does not hold; the message says what came and what was expected.
+        AssertionError: the claim does not hold, or holds for its control; the message says what came.
 
     >>> check("two and two are four", 2 + 2, near=4, within=0)
     ✓ two and two are four
-    >>> check("the score", 0.97, at_least=0.9, measured=(0.96, 0.98))
-    ✓ the score: at least 0.9 (five seeds gave 0.96 to 0.98)
+    >>> check("accuracy", 0.97, at_least=0.9, measured=(0.96, 0.98), control=("guessing", 0.1))
+    ✓ accuracy: ⟨0.97⟩, at least 0.9 (five seeds: 0.96 to 0.98); guessing: ⟨0.1⟩
     """
-    value = value.item() if isinstance(value, Tensor) else value
-    bounds = []
+    tests = []
     if near is not None:
-        bounds.append((math.fabs(value - near) <= within, f"{near:g} ± {within:g}"))
+        tests.append((f"{near:g} ± {within:g}", lambda x: math.fabs(x - near) <= within))
     if at_least is not None:
-        bounds.append((value >= at_least, f"at least {at_least:g}"))
+        tests.append((f"at least {at_least:g}", lambda x: x >= at_least))
     if at_most is not None:
-        bounds.append((value <= at_most, f"at most {at_most:g}"))
-    wanted = " and ".join(text for _, text in bounds) or "true"
-    holds = all(ok for ok, _ in bounds) if bounds else value == value and bool(value)
-    if not holds:
-        raise AssertionError(f"✗ {claim}: {wanted} was expected; {value} came.")
-    shown = f": {wanted}" if at_least is not None or at_most is not None else ""
-    spread = " to ".join(dict.fromkeys(f"{value:g}" for value in measured or ()))
-    seen = f" (five seeds gave {spread})" if measured else ""
-    print(f"✓ {claim}{shown}{seen}")
+        tests.append((f"at most {at_most:g}", lambda x: x <= at_most))
+    wanted = " and ".join(text for text, _ in tests) or "true"
+
+    def holds(x: float | bool) -> bool:
+        return all(test(x) for _, test in tests) if tests else x == x and bool(x)
+
+    value = _number(value)
+    if not holds(value):
+        raise AssertionError(f"✗ {claim}: {wanted} was expected; got {value}.")
+    line = f"✓ {claim}"
+    if at_least is not None or at_most is not None:
+        spread = " to ".join(dict.fromkeys(f"{x:g}" for x in measured or ()))
+        line += f": ⟨{value:.3g}⟩, {wanted}" + (f" (five seeds: {spread})" if measured else "")
+    if control is not None:
+        name, other = control[0], _number(control[1])
+        if holds(other) or other != other:
+            raise AssertionError(f"✗ {claim}: {wanted} should fail for the control, {name}; that has {other}.")
+        line += f"; {name}: ⟨{other:.3g}⟩"
+    print(line)
+
+
+def _number(value: float | bool | Tensor) -> float | bool:
+    return value.item() if isinstance(value, Tensor) else value

@@ -156,13 +156,27 @@ def draw_cells(axis: Axes, codebook: Tensor, extent: float = 2.4) -> None:
     axis.grid(False)
 
 
-def draw_tokens(axis: Axes, ids: Tensor, num_codes: int, title: str) -> None:
-    """Draw a grid of ids (H, W): each number in its cell, tinted by its value."""
-    axis.imshow(ids.cpu().numpy(), cmap="cividis", vmin=0, vmax=num_codes - 1)
-    for (y, x), number in np.ndenumerate(ids.cpu().numpy()):
-        axis.text(
-            x, y, number, ha="center", va="center", fontsize=8, color="white" if number < num_codes / 2 else "black"
-        )
+def draw_tokens(
+    axis: Axes, ids: Tensor, title: str, colours: Tensor | None = None, changed: Tensor | None = None
+) -> None:
+    """Draw a grid of ids (H, W): each number in its cell.
+
+    Args:
+        axis, ids, title: where, what, and under which words.
+        colours: the colour in [0, 1] that each of the K codes decodes to, (K, 3), to tint the cells with. Ids are
+            names: a map of colours in their order would make 30 and 31 look alike.
+        changed: true for the cells to outline, (H, W).
+    """
+    ids = ids.cpu()
+    tint = torch.ones(*ids.shape, 3) if colours is None else colours.detach().cpu().clamp(0, 1)[ids]  # (H, W, 3)
+    axis.imshow(tint.numpy())
+    axis.hlines(np.arange(len(ids) - 1) + 0.5, -0.5, ids.shape[1] - 0.5, colors="lightgrey", linewidth=0.8)
+    axis.vlines(np.arange(ids.shape[1] - 1) + 0.5, -0.5, len(ids) - 0.5, colors="lightgrey", linewidth=0.8)
+    for (y, x), number in np.ndenumerate(ids.numpy()):
+        dark = tint[y, x].mean() < 0.45
+        axis.text(x, y, number, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    for y, x in [] if changed is None else changed.cpu().nonzero().tolist():
+        axis.add_patch(plt.Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, edgecolor="black", linewidth=2.5))
     axis.set_title(title, loc="left")
     axis.axis("off")
 

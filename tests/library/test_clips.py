@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 
 from vqdit_lite import data
@@ -399,3 +400,15 @@ def test_clips_of_another_shape_are_named(shape):
 def test_tracks_of_another_kind_are_named(tracks):
     with pytest.raises(ValueError, match=re.escape(f"(batch, 5); got {tracks.dtype} of shape {tuple(tracks.shape)}.")):
         draw_clips(tracks)
+
+
+def test_the_reader_knows_nothing_in_faded_clips_in_mixtures_of_two_and_in_blobs(some):
+    for share in (0.5, 0.6):
+        assert not data.read_clips(PAPER.lerp(some.frames, share)).any()
+    mixed = some.frames.lerp(some.frames.roll(1, 0), 0.5)
+    other = (some.tracks != some.tracks.roll(1, 0)).any(1)
+    assert data.read_clips(mixed[other]).any(1).float().mean() <= 0.01
+    for size in (1, 2, 4, 8):
+        noise = torch.randn(50, 3 * 8, size, size, generator=torch.Generator().manual_seed(size))
+        blobs = (0.5 + 0.25 * F.interpolate(noise, 24, mode="bicubic")).clamp(0, 1).unflatten(1, (3, 8))
+        assert not data.read_clips(blobs).any()

@@ -5,14 +5,18 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vqdit_lite import data
-from vqdit_lite.data.scenes import attributes
+from vqdit_lite.data.scenes import BACKGROUND, attributes
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
+
+NAMES = [data.object_name(number) for number in range(1, 25)]
+PAIRS = [f"{first} {word} {second}" for word in ("above", "beside") for first in NAMES for second in NAMES]
 
 # ---------------------------------------------------------------- scenes
 
@@ -53,6 +57,82 @@ def test_every_object_is_read_at_every_place():
     for row, (kind, place) in enumerate(itertools.product(range(1, 25), range(9))):
         objects[row, place] = kind
     assert torch.equal(data.read_scenes(data.draw_scenes(objects, generator())), objects)
+
+
+def blobs(n, size):
+    """Smooth noise in colour, of `size` by `size` blobs."""
+    noise = torch.randn(n, 3, size, size, generator=generator(size))
+    return (0.5 + 0.25 * F.interpolate(noise, 24, mode="bicubic")).clamp(0, 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8, 12, 24])
+def test_the_reader_knows_nothing_in_blobs_of_noise(size):
+    assert (data.read_scenes(blobs(500, size)) == -1).all(1).float().mean() >= 0.99
+
+
+def test_the_reader_knows_nothing_in_soft_blobs_on_paper():
+    y, x = torch.arange(24.0)[:, None], torch.arange(24.0)
+    middle, width = (
+        24 * torch.rand(1000, 2, 1, 1, generator=generator()),
+        torch.rand(1000, 1, 1, generator=generator(1)),
+    )
+    distance = (y - middle[:, 0]).square() + (x - middle[:, 1]).square()
+    there = torch.exp(-distance / (2 * (1.5 + 2.5 * width).square()))[:, None]
+    colour = torch.rand(1000, 3, 1, 1, generator=generator(2))
+    assert (data.read_scenes(BACKGROUND[:, None, None].lerp(colour, there)) == -1).all(1).float().mean() >= 0.98
+
+
+def test_the_reader_knows_nothing_in_faded_scenes_and_in_mixtures_of_two():
+    scenes = data.scenes(2000, generator())
+    for share in (0.5, 0.6):
+        faded = BACKGROUND[:, None, None].lerp(scenes.pictures, share)
+        assert (data.read_scenes(faded) == -1).all(1).float().mean() >= 0.99
+    mixed = scenes.pictures.lerp(scenes.pictures.roll(1, 0), 0.5)
+    other = (scenes.objects != scenes.objects.roll(1, 0)).any(1)
+    assert (data.read_scenes(mixed[other]) == -1).all(1).float().mean() >= 0.99
+
+
+def test_what_the_reader_does_not_know_is_no_scene_and_has_no_caption():
+    nothing = data.read_scenes(torch.zeros(2, 3, 24, 24))
+    assert torch.equal(nothing, torch.full((2, 9), -1))
+    assert data.captions(nothing) == ["", ""]
+    assert not data.true_of(["small red circle", ""], nothing).any()
+    assert torch.equal(data.read_labels(torch.zeros(2, 3, 24, 24)), torch.tensor([-1, -1]))
+
+
+# ---------------------------------------------------------------- combinations
+
+
+def neighbours(sentences):
+    return {pair for sentence in sentences for pair in itertools.pairwise(sentence.split())}
+
+
+def test_a_tenth_of_all_pairs_is_held_out_and_every_pair_of_neighbouring_words_is_shown():
+    out = data.held_out(PAIRS)
+    assert out.float().mean().item() == pytest.approx(0.1, abs=0.005)
+    shown = [sentence for sentence, kept in zip(PAIRS, out, strict=True) if not kept]
+    assert neighbours(shown) == neighbours(PAIRS)
+    assert not data.held_out(NAMES).any()
+
+
+def test_both_orders_of_beside_are_held_out_together():
+    beside = data.held_out(PAIRS[576:]).view(24, 24)
+    assert torch.equal(beside, beside.T)
+    assert beside.any()
+
+
+def test_combinations_say_which_pairs_are_drawn():
+    shown, out = (data.scenes(600, generator(), combinations=which) for which in ("shown", "held out"))
+    assert not data.held_out(data.captions(shown.objects)).any()
+    assert data.held_out(data.captions(out.objects)).all()
+    assert len(shown.pictures) == len(out.pictures) == 600
+    assert ((shown.objects > 0).sum(1) == 1).any()
+    assert torch.equal(data.read_scenes(out.pictures), out.objects)
+
+
+def test_combinations_that_are_unknown_are_named():
+    with pytest.raises(ValueError, match='"all", "shown" or "held out"; got \'unseen\''):
+        data.scenes(2, generator(), combinations="unseen")
 
 
 @pytest.mark.parametrize(

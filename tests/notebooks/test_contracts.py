@@ -51,6 +51,7 @@ OTHER_NAMES = {
 }
 
 READ = {path: read(path) for path in NOTEBOOKS}
+CONTROLLED = [path for path in NOTEBOOKS if path.stem < "06"]
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 
 
@@ -282,6 +283,26 @@ def test_every_bound_stands_beside_its_measured_spread_with_room_to_spare(path):
         must(
             (lowest is None or lowest <= low - room) and (highest is None or highest >= high + room),
             f"{path.name}: the bound of {call} lies within half a spread of what was measured: loosen it. {measure}.",
+        )
+
+
+@pytest.mark.parametrize("path", CONTROLLED, ids=[path.stem for path in CONTROLLED])
+def test_every_bound_has_a_control(path):
+    for bounds, call in checks(path):
+        must(
+            not {"at_least", "at_most"} & set(bounds) or "control" in bounds,
+            f"{path.name}: {call} has a bound and no control: give it a value of this page that must break it.",
+        )
+
+
+@each
+def test_nothing_but_check_prints_numbers_that_may_differ(path):
+    for cell in cells(path):
+        must(not re.search("[⟨⟩]", cell.source), f"{path.name}: a cell writes ⟨ or ⟩, which belong to check alone.")
+        lines = [line for output in cell.outputs for line in output.get("text", "").splitlines() if "⟨" in line]
+        must(
+            all(line.startswith("✓ ") for line in lines),
+            f"{path.name}, below {cell.source.splitlines()[0]!r}: ⟨…⟩ stands in a line that check did not print.",
         )
 
 

@@ -27,7 +27,7 @@ MOVES = {"moves left": (0, -1), "moves right": (0, 1), "moves up": (-1, 0), "mov
 ACTIONS = (*MOVES, "grows", "shrinks", "turns", *(f"becomes {colour}" for colour in COLOURS))
 CLIP_WORDS = tuple(dict.fromkeys([*CAPTION_WORDS, "below", *" ".join(ACTIONS).split()]))
 _PAPER = BACKGROUND[:, None, None, None]  # (3, 1, 1, 1)
-_TOLERANCE = 0.25  # share of an object's contrast by which a frame may miss it
+_TOLERANCE = 0.1  # share of an object's contrast by which a frame may miss it
 # How far a frame may lie towards another drawing: 0 up to half of the way, 0.5 up to three quarters, 1 all of it.
 _DOUBT = 0.5
 _ROUNDING = 1e-4

@@ -1,6 +1,7 @@
 """Drawn scenes of one or two objects, their captions, and a reader that says what a picture shows."""
 
 import math
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ RGB = torch.tensor([[0.84, 0.18, 0.15], [0.10, 0.60, 0.35], [0.15, 0.35, 0.80], 
 BACKGROUND = torch.tensor([0.95, 0.95, 0.93])
 RADIUS = torch.tensor([2.1, 3.3])  # pixels, small and large
 _JITTER = 0.5  # pixels by which an object may lie off the middle of its place
+_TOLERANCE = 0.1  # share of an object's contrast by which a place may miss its drawing; real ones miss it by 0.03
 CELL = 8  # pixels a side of a place; three by three places make a picture of 24 × 24
 
 
@@ -52,18 +54,49 @@ def object_name(number: int) -> str:
     return f"{SIZES[size]} {(*COLOURS, NEW_COLOUR)[colour]} {SHAPES[shape]}"
 
 
-def scenes(n: int, generator: torch.Generator) -> Scenes:
+def scenes(n: int, generator: torch.Generator, combinations: str = "all") -> Scenes:
     """n random scenes: a quarter hold one object, the rest two at different places.
+
+    Args:
+        n: how many.
+        generator: a CPU generator.
+        combinations: "shown" for scenes of one object, and of two that are not `held_out`; "held out" for only those
+            that are; or "all".
 
     >>> batch = scenes(4, torch.Generator().manual_seed(1))
     >>> batch.pictures.shape, captions(batch.objects)[0]
     (torch.Size([4, 3, 24, 24]), 'small yellow circle above large yellow triangle')
     """
+    _check_combinations(combinations)
+    objects = torch.empty(0, 9, dtype=torch.long)
+    while len(objects) < n:
+        drawn = _random_objects(n, generator)
+        if combinations != "all":
+            drawn = drawn[held_out(captions(drawn)) == (combinations == "held out")]
+        objects = torch.cat([objects, drawn])
+    return Scenes(draw_scenes(objects[:n], generator), objects[:n])
+
+
+def held_out(sentences: Sequence[str]) -> Tensor:
+    """Which captions of two objects no model is to learn from, one in ten: (B,) true or false.
+
+    The rule is fixed for all time: those whose checksum (CRC-32) ends in 7. "beside" holds in either order, so both
+    orders have one. Every word and every pair of neighbouring words still occurs in captions that are shown.
+
+    >>> held_out(["small red circle above small red square", "small red circle above large green circle"])
+    tensor([False,  True])
+    """
+    ordered = [" beside ".join(sorted(sentence.split(" beside "))) for sentence in sentences]
+    two = [" beside " in sentence or " above " in sentence for sentence in sentences]
+    return torch.tensor([both and zlib.crc32(one.encode()) % 10 == 7 for both, one in zip(two, ordered, strict=True)])
+
+
+def _random_objects(n: int, generator: torch.Generator) -> Tensor:
+    """What stands where in n random scenes, (n, 9)."""
     places = torch.rand(n, 9, generator=generator).argsort(1)[:, :2]  # (n, 2) two different places
     kinds = torch.randint(1, NUM_OBJECTS + 1, (n, 2), generator=generator)
     kinds[:, 1] *= torch.rand(n, generator=generator) < 0.75
-    objects = torch.zeros(n, 9, dtype=torch.long).scatter_(1, places, kinds)
-    return Scenes(draw_scenes(objects, generator), objects)
+    return torch.zeros(n, 9, dtype=torch.long).scatter_(1, places, kinds)
 
 
 def scenes_in_new_colour(n: int, generator: torch.Generator) -> Scenes:
@@ -153,12 +186,14 @@ def cover(shape: Tensor, radius: Tensor, x: Tensor, y: Tensor) -> Tensor:
 def captions(objects: Tensor) -> list[str]:
     """One sentence a scene (B, 9): objects in reading order, joined by "above" or, in one row, "beside".
 
+    Nothing is said of a scene that the reader does not know.
+
     >>> captions(torch.tensor([[0, 1, 0, 0, 0, 0, 0, 0, 24]]))
     ['small red circle above large yellow triangle']
     """
     sentences = []
     for scene in objects.tolist():
-        there = [(place, object_name(kind)) for place, kind in enumerate(scene) if kind]
+        there = [(place, object_name(kind)) for place, kind in enumerate(scene) if kind > 0]
         names = [name for _, name in there]
         same_row = len({place // 3 for place, _ in there}) == 1
         sentences.append((" beside " if same_row else " above ").join(names))
@@ -184,8 +219,10 @@ def true_of(sentences: Sequence[str], objects: Tensor) -> Tensor:
 def read_scenes(pictures: Tensor, known: int = NUM_OBJECTS) -> Tensor:
     """What pictures (B, 3, 24, 24) show, read from the pixels alone: objects (B, 9), as in `Scenes.objects`.
 
-    Each place is compared with drawings of every object at 25 positions; the most similar one wins. No network
-    takes part, so that pictures which a network made can be scored. The reader knows objects 1 … `known`.
+    Each place is compared with drawings of every object at 25 positions, and of none; the most similar one wins. A
+    picture in which any place misses its drawing by more than a tenth of the object's contrast shows nothing that the
+    reader knows: -1 at all nine places. No network takes part, so that pictures which a network made can be scored.
+    The reader knows objects 1 … `known`.
     """
     _check_pictures(pictures)
     steps = torch.linspace(-_JITTER, _JITTER, 5)
@@ -195,7 +232,11 @@ def read_scenes(pictures: Tensor, known: int = NUM_OBJECTS) -> Tensor:
     drawings = torch.cat([empty, _draw_objects(kinds, shift)]).flatten(1)  # (known · 25 + 1, 192)
     meaning = torch.cat([torch.zeros(1, dtype=torch.long), kinds])  # (known · 25 + 1,)
     cells = F.unfold(pictures.detach().float().cpu(), CELL, stride=CELL).transpose(1, 2)  # (B, 9, 192)
-    return meaning[torch.cdist(cells, drawings).argmin(-1)]
+    gaps, nearest = torch.cdist(cells, drawings).min(-1)  # (B, 9)
+    contrast = (drawings - drawings[0]).square().sum(1)  # (known · 25 + 1,)
+    contrast[0] = contrast[1:].min()  # where nothing stands: that of the object that is seen least
+    clear = gaps.square() <= _TOLERANCE * contrast[nearest]  # (B, 9)
+    return meaning[nearest].where(clear.all(1, keepdim=True), -1)
 
 
 # ---------------------------------------------------------------- guards
@@ -209,6 +250,11 @@ def _check_words(shape: str, colour: str, size: str) -> None:
 def _check_number(number: int) -> None:
     if not 1 <= number <= ALL_OBJECTS:
         raise ValueError(f"Objects are numbered 1 … {ALL_OBJECTS}; got {number}.")
+
+
+def _check_combinations(combinations: str) -> None:
+    if combinations not in ("all", "shown", "held out"):
+        raise ValueError(f'combinations must be "all", "shown" or "held out"; got {combinations!r}.')
 
 
 def _check_label(label: int) -> None:
