@@ -148,7 +148,7 @@ class VQVAE(nn.Module):
         """
         reconstruction, quantized = self(x)
         error = F.mse_loss(reconstruction, x) / x.var().clamp(min=1e-6)  # (2.1)
-        return {"loss": error + quantized.loss, "error": error, "perplexity": quantized.perplexity}  # (2.3)
+        return {"loss": error + quantized.loss, "error": error, "perplexity": quantized.perplexity}  # (2.9)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ Level = tuple[Tensor, Tensor]  # signal and noise at one time
 
 
 def target_coefficients(predict: str, signal: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """The p and q of a target p · x0 + q · eps.
+    """The c and d of a target c · x0 + d · eps.
 
     Args:
         predict: "eps" (the noise), "x0" (the data), "v" (signal · eps - noise · x0) or "flow" (eps - x0).
@@ -46,7 +46,7 @@ def target_coefficients(predict: str, signal: Tensor, noise: Tensor) -> tuple[Te
     _check_predict(predict)
     zero, one = torch.zeros_like(signal), torch.ones_like(signal)
     pairs = {"eps": (zero, one), "x0": (one, zero), "v": (-noise, signal), "flow": (-one, one)}
-    return pairs[predict]  # (4.7)
+    return pairs[predict]  # (4.8)
 
 
 def to_target(predict: str, x0: Tensor, eps: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
@@ -59,12 +59,12 @@ def to_target(predict: str, x0: Tensor, eps: Tensor, signal: Tensor, noise: Tens
     >>> to_target("flow", torch.tensor(1.0), torch.tensor(3.0), torch.tensor(0.6), torch.tensor(0.8))
     tensor(2.)
     """
-    p, q = target_coefficients(predict, signal, noise)
-    return p * x0 + q * eps  # (4.7)
+    c, d = target_coefficients(predict, signal, noise)
+    return c * x0 + d * eps  # (4.8)
 
 
 def from_target(predict: str, output: Tensor, x: Tensor, signal: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve x = signal · x0 + noise · eps and output = p · x0 + q · eps for (x0, eps).
+    """Solve x = signal · x0 + noise · eps and output = c · x0 + d · eps for (x0, eps).
 
     Raises:
         ValueError: the two equations are one: "eps" where no signal is left, "x0" where there is no noise.
@@ -74,14 +74,14 @@ def from_target(predict: str, output: Tensor, x: Tensor, signal: Tensor, noise: 
     >>> from_target("v", v, signal * x0 + noise * eps, signal, noise)
     (tensor(1.), tensor(3.))
     """
-    p, q = target_coefficients(predict, signal, noise)
-    determinant = signal * q - noise * p
+    c, d = target_coefficients(predict, signal, noise)
+    determinant = signal * d - noise * c
     _check_determinant(determinant, predict)
-    return (q * x - noise * output) / determinant, (signal * output - p * x) / determinant  # (4.8)
+    return (d * x - noise * output) / determinant, (signal * output - c * x) / determinant  # (4.9)
 
 
 def loss_weight(predict: str, signal: Tensor, noise: Tensor, min_snr: float | None) -> Tensor:
-    """What the squared error of a target counts in a loss, like signal.
+    """The loss weight of the squared error of a target, like signal.
 
     Args:
         predict, signal, noise: as in `target_coefficients`.
@@ -94,9 +94,9 @@ def loss_weight(predict: str, signal: Tensor, noise: Tensor, min_snr: float | No
     """
     if min_snr is None:
         return torch.ones_like(signal)
-    p, q = target_coefficients(predict, signal, noise)
-    error_of_x0 = (noise / (signal * q - noise * p)).square()  # per error of the target, by (4.8)
-    return (signal / noise).square().clamp(max=min_snr) * error_of_x0  # (4.10)
+    c, d = target_coefficients(predict, signal, noise)
+    error_of_x0 = (noise / (signal * d - noise * c)).square()  # per error of the target, by (4.9)
+    return (signal / noise).square().clamp(max=min_snr) * error_of_x0  # (4.15)
 
 
 # ---------------------------------------------------------------- the process
@@ -144,7 +144,7 @@ class GaussianDiffusion:
         _check_output(output, x0)
         target = to_target(self.predict, x0, eps, *self.schedule.level(t, x0))
         error = (output - target).square().flatten(1).mean(1)  # (B,)
-        return {"loss": (self.weight(t) * error).mean()}  # (4.9)
+        return {"loss": (self.weight(t) * error).mean()}  # (4.14)
 
     def weight(self, t: Tensor) -> Tensor:
         """The loss weight at times t (B,)."""
@@ -161,17 +161,17 @@ class GaussianDiffusion:
     def sample(
         self,
         denoiser: Denoiser,
-        noise: Tensor,
+        x: Tensor,
         times: Tensor,
         method: str = "dpm_solver",
         eta: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Iterator[Tensor]:
-        """Go from noise to data, and yield x at each of the times, the noise first. Arguments are checked at the first.
+        """Go from noise to data, and yield x at each of the times, the start first. Arguments are checked at the first.
 
         Args:
-            denoiser: called as denoiser(x, t) with x like `noise` and t (B,).
-            noise: where to start, (B, …); standard normal where times start at 1.
+            denoiser: called as denoiser(x, t) with x (B, …) and t (B,).
+            x: where to start, (B, …); standard normal where times start at 1.
             times: falling, as `time_grid` makes them.
             method: "ancestral", "ddim", "heun" (two calls of the denoiser a step) or "dpm_solver".
             eta: for "ddim": how much of the noise is fresh, from 0 to 1.
@@ -181,16 +181,16 @@ class GaussianDiffusion:
             FloatingPointError: the denoiser returned NaN or an infinity.
         """
         _check_sampling(times, method, eta, generator)
-        yield from _sampler(method, eta, generator)(self, denoiser, noise, times.double().cpu())
+        yield from _sampler(method, eta, generator)(self, denoiser, x, times.double().cpu())
 
 
 class IdealDenoiser:
-    """The best denoiser there is for a finite set of points: the target of the posterior mean over the data.
+    """The best denoiser for a finite set of points: the target that belongs to the posterior mean over the data.
 
     Args:
         diffusion: whose target to return.
         points: the data set, (M, …).
-        std: standard deviation of a Gaussian around each point; 0 for the points themselves.
+        std: standard deviation of the round Gaussian that stands for each point; 0 for the points themselves.
 
     >>> from vqdit_lite.schedule import linear
     >>> ideal = IdealDenoiser(GaussianDiffusion(linear(), predict="x0"), torch.tensor([[-1.0], [1.0]]))
@@ -205,10 +205,10 @@ class IdealDenoiser:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         flat, points = x.flatten(1).double(), self.points.to(x.device)  # (B, D), (M, D)
         signal, noise = self.diffusion.schedule.level(t.double(), flat)  # (B, 1)
-        var = (signal * self.std) ** 2 + noise**2  # of x_t around each point
+        var = (signal * self.std) ** 2 + noise**2  # of x_t around each point, (4.16)
         log_weights = (signal * (flat @ points.T) - (signal**2 * points.square().sum(1)) / 2) / var  # (B, M)
         mean = log_weights.softmax(1) @ points  # (B, D), (4.5)
-        x0 = mean + signal * self.std**2 / var * (flat - signal * mean)
+        x0 = mean + signal * self.std**2 / var * (flat - signal * mean)  # (4.16)
         eps = (flat - signal * x0) / noise
         return to_target(self.diffusion.predict, x0, eps, signal, noise).to(x).reshape(x.shape)
 
@@ -283,11 +283,11 @@ def heun_step(x: Tensor, eps: Tensor, eps_trial: Tensor, level: Level, next_leve
     """
     (signal, noise), (next_signal, next_noise) = level, next_level
     ratio = next_signal / signal
-    return ratio * x + (next_noise - ratio * noise) * (eps + eps_trial) / 2  # (5.2)
+    return ratio * x + (next_noise - ratio * noise) * (eps + eps_trial) / 2  # (5.6)
 
 
 def heun(diffusion: GaussianDiffusion, denoiser: Denoiser, x: Tensor, times: Tensor) -> Iterator[Tensor]:
-    """Walk by steps of Heun's method, with two calls of the denoiser each. Arguments are those of `ddim`.
+    """Walk by steps of Heun's method: two calls each, but one from t = 1 and to t = 0. Arguments are those of `ddim`.
 
     >>> diffusion, times = GaussianDiffusion(Schedule(lambda t: 1 - t), "x0"), torch.linspace(1, 0, 5)
     >>> [round(x.item(), 4) for x in heun(diffusion, lambda x, t: 0 * x, torch.ones(1, 1), times)]
@@ -298,7 +298,7 @@ def heun(diffusion: GaussianDiffusion, denoiser: Denoiser, x: Tensor, times: Ten
         level, next_level = diffusion.schedule.level(t), diffusion.schedule.level(next_t)
         x0, eps = diffusion.read(denoiser, x, t)
         trial = ddim_step(x0, eps, level, next_level)
-        if level[0] == 0 or next_level[1] == 0:  # log SNR is infinite there, and a DDIM step is exact
+        if level[0] == 0 or next_level[1] == 0:  # the log SNR is infinite there: DDIM
             x = trial
         else:
             _, eps_trial = diffusion.read(denoiser, trial, next_t)
@@ -327,8 +327,8 @@ def dpm_solver_step(
     if before is not None:
         x0_before, (signal_before, noise_before) = before
         r = ((signal / noise).log() - (signal_before / noise_before).log()) / h
-        x0 = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before  # (5.4)
-    return next_noise / noise * x - next_signal * torch.expm1(-h) * x0  # (5.3)
+        x0 = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before  # (5.9)
+    return next_noise / noise * x - next_signal * torch.expm1(-h) * x0  # (5.8)
 
 
 def dpm_solver(diffusion: GaussianDiffusion, denoiser: Denoiser, x: Tensor, times: Tensor) -> Iterator[Tensor]:
@@ -343,7 +343,7 @@ def dpm_solver(diffusion: GaussianDiffusion, denoiser: Denoiser, x: Tensor, time
     for t, next_t in pairwise(times):
         level, next_level = diffusion.schedule.level(t), diffusion.schedule.level(next_t)
         x0, eps = diffusion.read(denoiser, x, t)
-        if level[0] == 0 or next_level[1] == 0:  # log SNR is infinite there, and a DDIM step is exact
+        if level[0] == 0 or next_level[1] == 0:  # the log SNR is infinite there: DDIM
             x = ddim_step(x0, eps, level, next_level)
         else:
             x = dpm_solver_step(x, x0, level, next_level, before)
@@ -363,7 +363,7 @@ def guided(
     Args:
         conditional, unconditional: called as denoiser(x, t), with one time for the whole batch.
         scale: 1 is the conditional denoiser alone, 0 the unconditional; above 1 the condition is exaggerated.
-        interval: times outside it are not guided.
+        interval: outside these times the condition stays, and guidance is off.
         ramp: start without guidance at t = 1, and reach `scale` at t = 0.
 
     Source: arXiv 2207.12598, eq. 6, where w = scale - 1; the interval arXiv 2404.07724; the ramp arXiv 2301.00704.
@@ -379,7 +379,7 @@ def guided(
         if scale == 1 or not interval[0] <= t[0] <= interval[1]:
             return output
         free, strength = unconditional(x, t), 1 + (scale - 1) * (1 - t[0]) if ramp else scale
-        return free + strength * (output - free)  # (5.6)
+        return free + strength * (output - free)  # (5.12)
 
     return denoiser
 

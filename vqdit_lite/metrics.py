@@ -26,8 +26,9 @@ def perplexity(counts: Tensor) -> Tensor:
         counts: how often each code was used, (K,).
 
     Returns:
-        A scalar between 1 (one code does all the work) and K (all codes are used alike). It depends on how
-        many tokens were counted: compare only figures taken over the same number.
+        A scalar between 1 (one code does all the work) and K (all codes are used alike). Its logarithm to base 2 is
+        the entropy, the least number of bits that an id can cost on average. It depends on how many tokens were
+        counted: compare only figures taken over the same number.
 
     Source: arXiv 1711.00937, section 4; the entropy is Shannon's.
 
@@ -77,7 +78,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, generator: torch.Generator, project
     lines = torch.randn(x.shape[1], projections, generator=generator)
     lines = (lines / lines.norm(dim=0)).to(x)  # (D, projections), each of length 1
     gaps = (x @ lines).sort(dim=0).values - (y @ lines).sort(dim=0).values  # (N, projections)
-    return gaps.square().mean().sqrt().item()  # (5.5)
+    return gaps.square().mean().sqrt().item()  # (5.10)
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:

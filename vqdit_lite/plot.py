@@ -163,12 +163,12 @@ def draw_tokens(
 
     Args:
         axis, ids, title: where, what, and under which words.
-        colours: the colour in [0, 1] that each of the K codes decodes to, (K, 3), to tint the cells with. Ids are
+        colours: what to tint the cells with, (H, W, 3) in [0, 1], such as the colours of what they decode to. Ids are
             names: a map of colours in their order would make 30 and 31 look alike.
         changed: true for the cells to outline, (H, W).
     """
     ids = ids.cpu()
-    tint = torch.ones(*ids.shape, 3) if colours is None else colours.detach().cpu().clamp(0, 1)[ids]  # (H, W, 3)
+    tint = torch.ones(*ids.shape, 3) if colours is None else colours.detach().cpu().clamp(0, 1)
     axis.imshow(tint.numpy())
     axis.hlines(np.arange(len(ids) - 1) + 0.5, -0.5, ids.shape[1] - 0.5, colors="lightgrey", linewidth=0.8)
     axis.vlines(np.arange(ids.shape[1] - 1) + 0.5, -0.5, len(ids) - 0.5, colors="lightgrey", linewidth=0.8)

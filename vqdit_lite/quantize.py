@@ -58,7 +58,7 @@ def nearest_code(z: Tensor, codebook: Tensor, max_elements: int = 1 << 22) -> Te
         flat, codebook = z.reshape(-1, z.shape[-1]).float(), codebook.float()  # (M, D), (K, D)
         half_norms = codebook.square().sum(1) / 2  # (K,)
         parts = flat.split(max(1, max_elements // len(codebook)))
-        # The bracket of (1.2) with its sign turned, so that the smallest wins.
+        # The bracket of (1.2) with its sign flipped, so that the smallest wins.
         ids = [torch.addmm(half_norms, part, codebook.T, alpha=-1).min(1).indices for part in parts]
         return torch.cat(ids).reshape(z.shape[:-1])
 
@@ -139,7 +139,7 @@ def rotation(z: Tensor, codes: Tensor) -> Tensor:
     def dot(a, b):
         return (a * b).sum(-1, keepdim=True)
 
-    # (2.5)
+    # (2.11)
     turned = stretch * (z - 2 * r * dot(r, z) + 2 * q_hat * dot(z_hat, z))
     return torch.where(turns, turned, straight_through(z, codes))
 
@@ -182,7 +182,7 @@ def smoothed_means(counts: Tensor, sums: Tensor) -> Tensor:
 
 
 def revive(codebook: Tensor, counts: Tensor, sums: Tensor, z: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Restart dead codes at random vectors of a batch, each with a fair part of the uses to live on.
+    """Restart dead codes at random vectors of a batch, each given a fair share of the count.
 
     Args:
         codebook, counts, sums: the codes (K, D), and the running counts (K,) and sums (K, D) of their vectors.
@@ -211,7 +211,7 @@ def revive(codebook: Tensor, counts: Tensor, sums: Tensor, z: Tensor, share: flo
 class LearnedCodebook(nn.Module):
     """A table of codes that follows the vectors which choose them: what a `VectorQuantizer` keeps.
 
-    The arguments are those of `VectorQuantizer`.
+    The arguments, and where they come from, are those of `VectorQuantizer`.
 
     >>> table = LearnedCodebook(num_codes=2, dim=1, learning="ema", decay=0.5, revive_below=0, cosine=False)
     >>> table.place(torch.tensor([[0.0], [9.0]]), torch.ones(2), torch.tensor([[0.0], [9.0]]))
@@ -271,8 +271,8 @@ class VectorQuantizer(LearnedCodebook):
         num_codes: K, how many codes.
         dim: D, the dimension of a code.
         learning: "ema" moves each code to the running mean of the vectors that choose it;
-            "gradient" learns the codes by the second term of the loss.
-        beta: weight of the commitment term, which keeps the encoder near its codes.
+            "gradient" learns the codes by the codebook loss, the first term of (1.7).
+        beta: weight of the commitment loss, the second term, which keeps the encoder near its codes.
         decay: how slowly the running means move ("ema"), and how long a code may rest before it is dead.
         revive_below: a code used less than this share of its fair part (tokens / K) is dead and restarts at a
             random vector of the batch. 0 never revives. The draw comes from torch's CPU generator.
@@ -308,12 +308,12 @@ class VectorQuantizer(LearnedCodebook):
     def forward(self, z: Tensor) -> Quantized:
         """Quantize vectors (B, N, D); in training mode with gradients on, also move the codebook."""
         _check_vectors(z, self.dim, self.counts.device)
-        z, codebook = self.project(z.float()), self.project(self.codebook)
+        z, codebook = self.project(z.float()), self.project(self.codebook.clone())  # a copy, as update overwrites it
         ids = nearest_code(z, codebook)  # (B, N)
         codes = F.embedding(ids, codebook)  # (B, N, D)
-        loss = self.beta * F.mse_loss(z, codes.detach())  # (1.7), commitment
+        loss = self.beta * F.mse_loss(z, codes.detach())  # (1.7), commitment loss
         if self.learning == "gradient":
-            loss = loss + F.mse_loss(codes, z.detach())  # (1.7), codebook
+            loss = loss + F.mse_loss(codes, z.detach())  # (1.7), codebook loss
         if self.training and torch.is_grad_enabled():
             self.update(z.detach().flatten(0, -2), ids.flatten())
         counts = torch.bincount(ids.flatten(), minlength=self.num_codes).float()  # (K,)
@@ -364,7 +364,7 @@ class FiniteScalarQuantizer(nn.Module):
         reach = (self.levels - 1) / 2
         bounded = (z.float() + (offset / reach).atanh()).tanh() * reach - offset
         rounded = straight_through(bounded, bounded.round())
-        ids = ((rounded.detach().long() + self.centre) * self.steps).sum(-1)  # (B, N), (2.6)
+        ids = ((rounded.detach().long() + self.centre) * self.steps).sum(-1)  # (B, N), (2.12)
         counts = torch.bincount(ids.flatten(), minlength=self.num_codes).float()
         return Quantized(rounded / self.centre, ids, z.new_zeros(()), perplexity(counts))
 

@@ -39,7 +39,7 @@ class ResidualQuantizer(nn.Module):
         rest, results = z, []
         for stage in self.stages:
             results.append(stage(rest))
-            rest = rest.float() - results[-1].codes.detach()  # (2.7); else z, and its gradient, would cancel
+            rest = rest.float() - results[-1].codes.detach()  # (2.13); else z, and its gradient, would cancel
         codes, ids, losses, perplexities = zip(*results, strict=True)
         total = torch.stack(codes).sum(0).detach()  # (B, N, D)
         loss, used = torch.stack(losses).sum(), torch.stack(perplexities).mean()

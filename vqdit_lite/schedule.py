@@ -78,6 +78,8 @@ class Schedule:
 def linear() -> Schedule:
     """alpha_bar(t) = 1 - t, so x_t = √(1 - t) x0 + √t eps.
 
+    Not the "linear" of DDPM and diffusers, whose *betas* rise along a line: that is `ddpm`.
+
     >>> linear().snr(torch.tensor(0.5))
     tensor(1.)
     """
@@ -88,7 +90,8 @@ def ddpm(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Schedule
     """`steps` noising steps whose variances beta rise along a line; step i ends at t = i / steps.
 
     `first` and `last` are meant for 1,000 steps. For another number they are scaled by 1000 / steps, so that about
-    the same noise is reached (with very few steps, more of it). Between steps log alpha_bar is interpolated.
+    the same noise is reached (with few steps, more of it), and capped at 0.999. Between steps log alpha_bar is
+    interpolated.
 
     Source: arXiv 2006.11239, section 4.
 
@@ -158,7 +161,7 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     tensor([1., 0.])
     """
     left = schedule.alpha_bar(torch.ones((), dtype=torch.float64)).sqrt()
-    return Schedule(lambda t: ((schedule.alpha_bar(t).sqrt() - left) / (1 - left)).square(), schedule._scale)  # (3.10)
+    return Schedule(lambda t: ((schedule.alpha_bar(t).sqrt() - left) / (1 - left)).square(), schedule._scale)  # (3.12)
 
 
 def time_grid(steps: int, kind: str = "uniform", train_steps: int = 1000) -> Tensor:
@@ -185,7 +188,7 @@ def time_grid(steps: int, kind: str = "uniform", train_steps: int = 1000) -> Ten
 
 
 def stratified_times(n: int, generator: torch.Generator) -> Tensor:
-    """n random times, (n,), each uniform on (0, 1) and together spread evenly, so that a loss varies less.
+    """n random times, (n,), each uniform on (0, 1) and together evenly spaced, so that a smooth loss varies less.
 
     Source: arXiv 2107.00630, appendix I.1.
 
@@ -195,8 +198,8 @@ def stratified_times(n: int, generator: torch.Generator) -> Tensor:
     """
     _check_num_times(n)
     start = torch.rand(1, generator=generator)
-    # The very ends, where there is no noise or no signal, teach nothing and are left out.
-    return ((start + torch.arange(n) / n) % 1).clamp(1e-6, 1 - 1e-6)  # (n,), (3.11)
+    # At the very ends the log SNR is infinite: times there move a millionth inwards.
+    return ((start + torch.arange(n) / n) % 1).clamp(1e-6, 1 - 1e-6)  # (n,), (3.13)
 
 
 # ---------------------------------------------------------------- guards

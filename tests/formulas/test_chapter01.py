@@ -60,10 +60,17 @@ def test_equation_1_5_is_reached_by_the_best_gaussian_channel_and_never_beaten()
         covariance = torch.tensor([[var, var_y], [var_y, var_y]], dtype=torch.float64)
         rate = 0.5 * math.log2(var * var_y / torch.linalg.det(covariance))
         assert math.isclose(distortion, var * 2 ** (-2 * rate), rel_tol=1e-9)
-    x = rand(20_000, 1)
+    x, fresh = rand(20_000, 1), rand(20_000, 1, seed=1)
     for bits in (1, 2, 3):
         codebook = kmeans(x, 2**bits, torch.Generator().manual_seed(0), 40)
-        assert F.mse_loss(codebook[nearest_code(x, codebook)], x) > 2 ** (-2 * bits)
+        assert F.mse_loss(codebook[nearest_code(fresh, codebook)], fresh) > 2 ** (-2 * bits)
+    # The count of balls: most long Gaussian vectors lie in a ball of radius sqrt(dim * var) and a little, and as many
+    # balls of radius sqrt(dim * distortion) as (1.5) allows have its volume.
+    dim, var, rate = 10_000, 2.0, 0.75
+    assert (var**0.5 * rand(200, dim).norm(dim=1) < 1.04 * (dim * var) ** 0.5).all()
+    distortion = var * 2 ** (-2 * rate)
+    large, small = (dim / 2 * math.log2(dim * v) for v in (var, distortion))  # log2 of radius to the power dim
+    assert math.isclose(large - small, dim * rate)  # log2 of K, as (1.4) has it
 
 
 def test_equation_1_6_has_the_value_of_the_code_and_the_gradient_of_the_input():
@@ -75,11 +82,13 @@ def test_equation_1_6_has_the_value_of_the_code_and_the_gradient_of_the_input():
     assert slope_e is None
 
 
-def test_equation_1_7_pulls_the_code_by_one_and_the_vector_by_beta():
+def test_equation_1_7_is_a_mean_over_features_and_pulls_the_code_by_one_and_the_vector_by_beta():
     quantizer = VectorQuantizer(5, 3, learning="gradient", beta=0.25, revive_below=0)
     z = rand(1, 40, 3).float().requires_grad_()
     quantized = quantizer(z)
     ids = quantized.ids[0]
+    distances = (z[0] - quantizer.codebook[ids]).norm(dim=1)
+    torch.testing.assert_close(quantized.loss, ((1 + 0.25) * distances.square() / 3).mean())  # of all vectors
     slope_z, slope_e = grad(quantized.loss, (z, quantizer.codebook))
     difference = z[0].detach() - quantizer.codebook[ids].detach()  # (40, 3)
     torch.testing.assert_close(slope_z[0], 0.25 * 2 * difference / z.numel())
@@ -130,3 +139,22 @@ def test_equation_1_10_is_the_number_of_equally_likely_codes():
         torch.testing.assert_close(perplexity(counts), torch.tensor(float(used), dtype=torch.float64))
     p = torch.tensor([0.5, 0.25, 0.125, 0.125], dtype=torch.float64)
     torch.testing.assert_close(perplexity(p), torch.tensor(2.0, dtype=torch.float64) ** 1.75)
+
+
+def test_equation_1_11_is_the_length_of_a_file_that_holds_codebook_and_ids():
+    # Frequencies that are powers of 1/2 have names of exactly -log2(p) bits, of which none begins another.
+    names = {0: "0", 1: "10", 2: "110", 3: "111"}
+    ids = [0] * 8 + [1] * 4 + [2] * 2 + [3] * 2
+    bits = "".join(names[k] for k in ids)
+    entropy = perplexity(torch.bincount(torch.tensor(ids)).double()).log2().item()
+    assert math.isclose(len(bits), len(ids) * entropy, rel_tol=1e-6)
+    codebook = torch.zeros(4, 48, dtype=torch.uint8)  # a byte a number, for patches of 16 pixels
+    pixels = len(ids) * 16
+    file = len(bits) + 8 * len(codebook.numpy().tobytes())
+    assert math.isclose(file / pixels, (len(ids) * entropy + 8 * 4 * 48) / pixels, rel_tol=1e-6)
+    # and the names can be read back, so nothing was cut
+    read, rest = [], bits
+    while rest:
+        k = next(k for k, name in names.items() if rest.startswith(name))
+        read, rest = [*read, k], rest[len(names[k]) :]
+    assert read == ids

@@ -29,12 +29,13 @@ def test_equation_3_1_keeps_mean_and_variance_of_what_it_should():
     assert math.isclose(stepped.mean(), 2 * math.sqrt(1 - beta), abs_tol=0.01)
 
 
-def test_equation_3_2_is_the_fixed_point_of_the_step_without_roots():
-    for beta in (0.001, 0.02, 0.5):
-        var = 1.0
-        for _ in range(20_000):
-            var = (1 - beta) ** 2 * var + beta**2
-        assert math.isclose(math.sqrt(var), math.sqrt(beta / (2 - beta)), rel_tol=1e-9)
+def test_equation_3_2_merges_two_steps_into_one():
+    for first, second in ((0.3, 0.5), (1e-4, 0.02), (0.0, 0.9), (0.7, 0.0)):
+        x1 = torch.tensor([math.sqrt(1 - first), math.sqrt(first), 0], dtype=torch.float64)  # of x0, eps_1, eps_2
+        x2 = math.sqrt(1 - second) * x1 + math.sqrt(second) * torch.tensor([0, 0, 1], dtype=torch.float64)  # (3.1)
+        kept = (1 - first) * (1 - second)
+        assert math.isclose(x2[0], math.sqrt(kept), rel_tol=1e-12)
+        assert math.isclose(x2[1:].norm(), math.sqrt(1 - kept), rel_tol=1e-12)
 
 
 def test_equation_3_3_is_the_product_of_what_every_step_keeps():
@@ -96,13 +97,34 @@ def test_equation_3_9_is_the_straight_line():
     torch.testing.assert_close(flow().noise(TIMES), TIMES)
 
 
-def test_equation_3_10_shifts_and_stretches_the_root():
+def test_equation_3_10_has_mean_and_variance_of_many_steps_without_roots():
+    for beta in (0.001, 0.02, 0.5):
+        mean, var = 1.0, 0.0  # of x, from x0 = 1
+        for i in range(1, 20_001):
+            mean, var = (1 - beta) * mean, (1 - beta) ** 2 * var + beta**2
+            if i in (1, 2, 200, 20_000):
+                assert math.isclose((1 - beta) ** i, mean, rel_tol=1e-9)
+                assert math.isclose(beta / (2 - beta) * (1 - (1 - beta) ** (2 * i)), var, rel_tol=1e-9)
+        assert math.isclose(math.sqrt(var), math.sqrt(beta / (2 - beta)), rel_tol=1e-9)  # where it settles
+
+
+def test_equation_3_11_is_bayes_rule_in_a_finite_world():
+    world, labels, (a, sigma) = randn(12, 3), torch.arange(12) % 4, (0.6, 0.8)
+    x_t = a * world[5] + sigma * randn(200, 3, seed=1)
+    weights = (-torch.cdist(x_t, a * world).square() / (2 * sigma**2)).softmax(1)  # (200, 12)
+    density = torch.distributions.Normal(a * world, sigma).log_prob(x_t[:, None]).sum(-1).exp()  # (200, 12)
+    for label in range(4):
+        by_bayes = density[:, labels == label].mean(1) * (3 / 12) / density.mean(1)  # likelihood · prior / evidence
+        torch.testing.assert_close(weights[:, labels == label].sum(1), by_bayes)
+
+
+def test_equation_3_12_shifts_and_stretches_the_root():
     root = ddpm().alpha_bar(TIMES).sqrt()
     expected = (root - root[-1]) / (1 - root[-1])
     torch.testing.assert_close(zero_terminal_snr(ddpm()).alpha_bar(TIMES).sqrt(), expected)
 
 
-def test_equation_3_11_shifts_evenly_spread_times_together():
+def test_equation_3_13_shifts_evenly_spaced_times_together():
     generator = torch.Generator().manual_seed(3)
     u = torch.rand(1, generator=torch.Generator().manual_seed(3))
     expected = torch.tensor([(u.item() + b / 10) % 1 for b in range(10)])

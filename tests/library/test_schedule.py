@@ -293,7 +293,7 @@ def test_stratified_times_follow_their_generator():
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 1000])
-def test_stratified_times_are_evenly_spread_on_a_circle(n):
+def test_stratified_times_are_evenly_spaced_on_a_circle(n):
     times = drawn(n, 20).double().sort(1).values
     gaps = torch.cat([times.diff(dim=1), times[:, :1] + 1 - times[:, -1:]], 1)
     close(gaps, torch.full_like(gaps, 1 / n), 3e-6)
@@ -308,8 +308,8 @@ def test_each_stratified_time_is_uniform(n):
 
 
 def test_the_mean_of_stratified_times_varies_less_than_that_of_free_ones():
-    spread = drawn(16, 300).mean(1).std()
-    assert spread < torch.rand(300, 16, generator=torch.Generator().manual_seed(0)).mean(1).std() / 2
+    std = drawn(16, 300).mean(1).std()
+    assert std < torch.rand(300, 16, generator=torch.Generator().manual_seed(0)).mean(1).std() / 2
 
 
 @pytest.mark.parametrize("start", [0.0, 1e-9, 0.5, 1 - 2**-24])

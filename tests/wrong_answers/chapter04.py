@@ -100,13 +100,13 @@ class from_v:
         return ((x_t - noise * eps) / signal).nan_to_num(0), eps
 
     def wrong_p_for_q(v, x_t, alpha_bar):
-        """p and q are exchanged"""
+        """c and d are exchanged"""
         a, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
         p, q = a, -sigma
         return (q * x_t - sigma * v) / (a * q - sigma * p), (a * v - p * x_t) / (a * q - sigma * p)
 
     def wrong_p_for_q_without_denominator(v, x_t, alpha_bar):
-        """p and q are exchanged"""
+        """c and d are exchanged"""
         a, sigma = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
         return -sigma * (x_t + v), a * (v - x_t)
 

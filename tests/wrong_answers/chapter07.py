@@ -438,7 +438,7 @@ class guide:
         return wanted + strength * (wanted - model(x, t, None))
 
     def wrong_way(model, x, t, labels, scale, interval):
-        """swapped in (5.6)"""
+        """swapped in (5.12)"""
         strength = torch.where((t >= interval[0]) & (t <= interval[1]), scale, 0.0)[:, None, None]
         return model(x, t, labels).lerp(model(x, t, None), strength)
 

@@ -78,7 +78,7 @@ def scenes(n: int, generator: torch.Generator, combinations: str = "all") -> Sce
 
 
 def held_out(sentences: Sequence[str]) -> Tensor:
-    """Which captions of two objects no model is to learn from, one in ten: (B,) true or false.
+    """Which captions of two objects are kept from models that learn from "shown" ones, one in ten: (B,) true or false.
 
     The rule is fixed for all time: those whose checksum (CRC-32) ends in 7. "beside" holds in either order, so both
     orders have one. Every word and every pair of neighbouring words still occurs in captions that are shown.

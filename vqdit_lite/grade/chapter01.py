@@ -150,7 +150,7 @@ vq_loss = Grader(
         "This sums over the features of a vector; the course takes the mean over these, too.": (
             lambda z, codes, beta: z.shape[-1] * _vq_loss(z, codes, beta)
         ),
-        "This is a sum over the features; the course takes the mean, so that nothing changes with D.": (
+        "This is a sum over the features; (1.7) divides by D, and the course takes the mean over vectors as well.": (
             lambda z, codes, beta: (codes - z.detach()).square().sum() + beta * (z - codes.detach()).square().sum()
         ),
         "The codebook term is missing: nothing moves the codes.": (

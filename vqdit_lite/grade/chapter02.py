@@ -285,14 +285,14 @@ finite_scalar = Grader(
         ),
         "The ids are right. The codes are still counted in steps; scale them back to [-1, 1].": _fsq_not_scaled_back,
         "The ids are right. The outermost codes must be -1 and 1; these lie nearer to 0.": _fsq_shrunk_by_levels,
-        "The codes are right. The ids are read from the other end: in (2.6) the *first* digit counts single steps.": (
+        "The codes are right. The ids are read from the other end: in (2.12) the *first* digit counts single steps.": (
             lambda z, levels: _fsq(z, levels, ids=lambda n, levels: _mixed_radix(n.flip(-1), levels.flip(0)))
         ),
         "The codes are right. A digit counts from 0, the lowest level; these count from the middle level and can be "
         "negative.": lambda z, levels: _fsq(
             z, levels, ids=lambda n, levels: _mixed_radix(n - (levels - 1) // 2, levels)
         ),
-        "The codes are right. In (2.6) the product stops *before* the feature's own levels, so the first digit is "
+        "The codes are right. In (2.12) the product stops *before* the feature's own levels, so the first digit is "
         "multiplied by 1.": lambda z, levels: _fsq(z, levels, ids=lambda n, levels: (n * levels.cumprod(0)).sum(-1)),
         "The codes are right. Each place has a base of its own: multiply the levels of the features before it.": (
             lambda z, levels: _fsq(
@@ -317,7 +317,7 @@ finite_scalar = Grader(
         "feature's own.": lambda z, levels: _fsq(
             z, levels, ids=lambda n, levels: (n * levels ** torch.arange(len(levels))).sum(-1)
         ),
-        "The codes are right. These are the digits; (2.6) makes one id of them.": lambda z, levels: _fsq(
+        "The codes are right. These are the digits; (2.12) makes one id of them.": lambda z, levels: _fsq(
             z, levels, ids=lambda n, levels: n
         ),
         "The order is: first the codes, then the ids.": lambda z, levels: _fsq(z, levels)[::-1],
@@ -449,7 +449,7 @@ residual_quantize = Grader(
         "The sign of what is left over is turned: it is the vector less its code.": (
             lambda z, codebooks: _residual_quantize(z, codebooks, lambda rest, codes: codes - rest)
         ),
-        "The codes are added to the rest where (2.7) takes them off.": (
+        "The codes are added to the rest where (2.13) takes them off.": (
             lambda z, codebooks: _residual_quantize(z, codebooks, torch.add)
         ),
         "Every stage reads the first codebook; each has its own.": _residual_first_book,
@@ -573,10 +573,10 @@ residual_commitment = Grader(
         "From the second stage on, a stage is given the codes before it, not what they leave over.": (
             lambda z, ids, codebooks: _residual_commitment(z, ids, codebooks, rest_after=lambda rest, codes: codes)
         ),
-        "The codes are added to the rest where (2.7) takes them off.": lambda z, ids, codebooks: _residual_commitment(
+        "The codes are added to the rest where (2.13) takes them off.": lambda z, ids, codebooks: _residual_commitment(
             z, ids, codebooks, rest_after=torch.add
         ),
-        "The *straight-through* codes are added to the rest where (2.7) takes codes off.": lambda z, ids, codebooks: (
+        "The *straight-through* codes are added to the rest where (2.13) takes codes off.": lambda z, ids, codebooks: (
             _residual_commitment(z, ids, codebooks, rest_after=lambda rest, codes: rest + _straight(rest, codes))
         ),
         "These are the losses of the stages one by one; they add up to one number.": _residual_losses,
@@ -660,7 +660,7 @@ rotation_backward = Grader(
         "gradient turns from the code to z.": _rotation_mistake(
             turn=lambda g, r, z_hat, e_hat: g - 2 * r * _dot(r, g) + 2 * e_hat * _dot(z_hat, g)
         ),
-        "The turn is right; the factor in front of (2.5) is missing. The gradient is stretched as well.": (
+        "The turn is right; the factor in front of (2.11) is missing. The gradient is stretched as well.": (
             _rotation_mistake(stretch=torch.ones_like)
         ),
         "The turn is right; the factor is upside down. Transposing a matrix turns back, but stretches as before.": (

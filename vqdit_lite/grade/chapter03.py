@@ -368,14 +368,14 @@ zero_terminal_snr = Grader(
         "one time": lambda: [_of_times(lambda t: 1 - 0.9 * t), torch.tensor(0.3)],
     },
     {
-        "ᾱ itself is shifted and stretched. (3.10) does it to √ᾱ, what x0 is multiplied by, and squares at the end.": (
+        "ᾱ itself is shifted and stretched. (3.12) does it to √ᾱ, what x0 is multiplied by, and squares at the end.": (
             _bend(lambda a, end: (a - end) / (1 - end))
         ),
         "This is √ᾱ'; ᾱ' is its square.": _bend(lambda a, end: (a.sqrt() - end.sqrt()) / (1 - end.sqrt())),
         "It is shifted but not stretched: the start must stay at 1.": _bend(
             lambda a, end: (a.sqrt() - end.sqrt()).square()
         ),
-        "ᾱ itself is shifted, and not stretched: the start must stay at 1, and (3.10) is about √ᾱ.": _bend(
+        "ᾱ itself is shifted, and not stretched: the start must stay at 1, and (3.12) is about √ᾱ.": _bend(
             lambda a, end: a - end
         ),
         "It is stretched but not shifted: something is left at t = 1.": _bend(
@@ -385,7 +385,7 @@ zero_terminal_snr = Grader(
             lambda a, end: ((a.sqrt() - end.sqrt()) / (1 - end)).square()
         ),
         "√ᾱ is shifted by ᾱ(1), not by the root of it.": _bend(lambda a, end: ((a.sqrt() - end) / (1 - end)).square()),
-        "Only the end is set to 0: a cliff in place of a bend. (3.10) changes all times.": (
+        "Only the end is set to 0: a cliff in place of a bend. (3.12) changes all times.": (
             lambda alpha_bar, t: torch.where(t == 1, 0, alpha_bar(t))
         ),
         "This takes the latest of the times asked for as the end. The end is t = 1, whether it is asked for or not.": (
@@ -404,10 +404,10 @@ zero_terminal_snr = Grader(
         "This is a tensor (1,), and t is a single number, (): give what is left at the end the shape of t, or none.": (
             lambda alpha_bar, t: _zero_terminal_snr(alpha_bar, t).reshape(1)
         ),
-        "ᾱ itself is shifted and stretched, and then squared. Before the square there is a root in (3.10).": _bend(
+        "ᾱ itself is shifted and stretched, and then squared. Before the square there is a root in (3.12).": _bend(
             lambda a, end: ((a - end) / (1 - end)).square()
         ),
-        "Only what is left is divided. In (3.10) the whole difference is.": _bend(
+        "Only what is left is divided. In (3.12) the whole difference is.": _bend(
             lambda a, end: (a.sqrt() - end.sqrt() / (1 - end.sqrt())).square()
         ),
         "What is left is taken at t = 0, where it is all. The end is t = 1.": _bend(
@@ -467,18 +467,18 @@ stratified_times = Grader(
         "one time": lambda: [1, 3],
     },
     {
-        "Each time is drawn on its own. (3.11) draws one number, and shifts an even grid by it.": (
+        "Each time is drawn on its own. (3.13) draws one number, and shifts an even grid by it.": (
             lambda n, generator: _u(generator, n)
         ),
-        "Each time is drawn on its own, and sorting does not make the gaps equal. (3.11) draws one number.": (
+        "Each time is drawn on its own, and sorting does not make the gaps equal. (3.13) draws one number.": (
             lambda n, generator: _u(generator, n).sort().values
         ),
-        "Each part of the time has a draw of its own, so the gaps differ. In (3.11) one number shifts all times.": (
+        "Each part of the time has a draw of its own, so the gaps differ. In (3.13) one number shifts all times.": (
             lambda n, generator: (torch.arange(n) + _u(generator, n)) / n
         ),
-        "Each point of the grid is shifted by a draw of its own, and the grid is lost. In (3.11) one number shifts "
+        "Each point of the grid is shifted by a draw of its own, and the grid is lost. In (3.13) one number shifts "
         "all times.": lambda n, generator: (torch.arange(n) / n + _u(generator, n)) % 1,
-        "In 60 batches the first example gets only times within one gap of each other. By (3.11) each single time is "
+        "In 60 batches the first example gets only times within one gap of each other. By (3.13) each single time is "
         "uniform on (0, 1). Is something divided by B that should not be, or sorted?": lambda n, generator: (
             (torch.arange(n) + _u(generator)) / n
         ),
@@ -491,12 +491,12 @@ stratified_times = Grader(
         "This grid holds both 0 and 1, which are the same once the times go round: B steps of 1/B are needed.": (
             lambda n, generator: (_u(generator) + torch.linspace(0, 1, n)) % 1
         ),
-        "In 60 batches the first example gets times from a part of (0, 1) only. By (3.11) each single time is uniform "
+        "In 60 batches the first example gets times from a part of (0, 1) only. By (3.13) each single time is uniform "
         "on all of it.": lambda n, generator: (_u(generator) / 2 + torch.arange(n) / n) % 1,
         "Something is drawn elsewhere than from the generator, so the times cannot be repeated.": (
             lambda n, generator: (torch.rand(1) + torch.arange(n) / n) % 1
         ),
-        "Each time is drawn on its own, and from torch's own state. (3.11) draws one number, from the generator.": (
+        "Each time is drawn on its own, and from torch's own state. (3.13) draws one number, from the generator.": (
             lambda n, generator: torch.rand(n)
         ),
         "Chance sets the order alone. All batches hold the same times, and the network never meets those in between.": (

@@ -13,7 +13,7 @@ def _from_v(v, x_t, alpha_bar):
 
 
 def _from_v_with(levels, full=False):
-    """With another signal and noise; `full` keeps the denominator of (4.8)."""
+    """With another signal and noise; `full` keeps the denominator of (4.9)."""
 
     def answer(v, x_t, alpha_bar):
         a, sigma = levels(alpha_bar)
@@ -32,7 +32,7 @@ _WRONG_LEVELS = {
 
 
 def _from_v_exchanged(full):
-    """p and q exchanged in (4.8)."""
+    """c and d exchanged in (4.9)."""
 
     def answer(v, x_t, alpha_bar):
         a, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
@@ -108,30 +108,30 @@ from_v = Grader(
         "x0 is right; eps has a wrong sign. Try it on pure noise, ᾱ = 0: there x_t is eps itself.": _from_v_eps_sign,
         "x0 is right; eps has a wrong sign. Try it without noise, ᾱ = 1: there v is eps itself.": _from_v_eps_minus_v,
         "Both have a wrong sign: this fits a velocity that points the other way. Which term of v carries the minus "
-        "in (4.7)?": lambda v, x_t, alpha_bar: _from_v(-v, x_t, alpha_bar),
+        "in (4.8)?": lambda v, x_t, alpha_bar: _from_v(-v, x_t, alpha_bar),
         **{sentence: _from_v_with(levels) for sentence, levels in _WRONG_LEVELS.items()},
         **{
-            f"{sentence} With the right ones, the denominator of (4.8) is 1.": _from_v_with(levels, full=True)
+            f"{sentence} With the right ones, the denominator of (4.9) is 1.": _from_v_with(levels, full=True)
             for sentence, levels in _WRONG_LEVELS.items()
         },
-        "p and q are exchanged: in (4.7), p belongs to x0 and q to eps.": _from_v_exchanged(full=True),
-        "p and q are exchanged: in (4.7), p belongs to x0 and q to eps. Only with the right ones is the denominator "
-        "of (4.8) 1.": _from_v_exchanged(full=False),
+        "c and d are exchanged: in (4.8), c belongs to x0 and d to eps.": _from_v_exchanged(full=True),
+        "c and d are exchanged: in (4.8), c belongs to x0 and d to eps. Only with the right ones is the denominator "
+        "of (4.9) 1.": _from_v_exchanged(full=False),
         "Signal and noise are exchanged: ᾱ is the share of the signal.": (
             lambda v, x_t, alpha_bar: _from_v(v, x_t, 1 - alpha_bar)
         ),
         "The order is: first x0, then eps.": lambda v, x_t, alpha_bar: _from_v(v, x_t, alpha_bar)[::-1],
         "This reads v as if it were eps.": _from_v_as_eps,
-        "This reads v as the velocity of the straight line, the target flow of (4.7).": _from_v_as_flow,
+        "This reads v as the velocity of the straight line, the target flow of (4.8).": _from_v_as_flow,
         **{
-            f"To find {name}, this divides by the {by}, which is 0 where ᾱ is {end}; (4.8) needs no division.": (
+            f"To find {name}, this divides by the {by}, which is 0 where ᾱ is {end}; (4.9) needs no division.": (
                 _from_v_divided(name, by)
             )
             for name, by, end in [*_DIVISIONS, ("both", "signal", 0), ("both", "noise", 1)]
         },
         **{
             f"{name} comes out as 0 where the {by} is 0, at ᾱ = {end}: a quotient that is kept from 0 / 0 does not "
-            "find it. (4.8) needs no division.": _from_v_divided(name, by, least=1e-6)
+            "find it. (4.9) needs no division.": _from_v_divided(name, by, least=1e-6)
             for name, by, end in _DIVISIONS
         },
     },

@@ -76,7 +76,7 @@ guide = Grader(
         "The roles are exchanged, so samples are pushed away from the label. The first B rows are those without it; "
         "s = 1 must give what is said with it.": _guide_exchanged,
         "This goes the wrong way: the difference points from free to label.": _guide_backwards,
-        "This adds the label's answer itself; (5.6) adds the *difference* that the label makes.": _guide_sum,
+        "This adds the label's answer itself; (5.12) adds the *difference* that the label makes.": _guide_sum,
         "This takes every other row. The first half of the rows is without the label, the second half with it.": (
             _guide_every_other
         ),
@@ -84,7 +84,7 @@ guide = Grader(
         "This is the answer for the nearest whole number; the scale need not be one.": (
             lambda outputs, scale: _guide(outputs, round(scale))
         ),
-        "What is said without the label is missing: (5.6) adds the scaled difference to it.": _guide_difference_alone,
+        "What is said without the label is missing: (5.12) adds the scaled difference to it.": _guide_difference_alone,
         "This is a multiple of what is said with the label; what is said without it plays no part.": (
             lambda outputs, scale: scale * outputs.chunk(2)[1]
         ),

@@ -569,10 +569,10 @@ guide = Grader(
         ),
         "The scale is off by one: with s = 1 the answer must be the one with the label, so go s times the difference "
         "from the *free* one.": _guide_by_one_more,
-        "This is the difference alone, times s. (5.6) starts from the free answer and adds it.": (
+        "This is the difference alone, times s. (5.12) starts from the free answer and adds it.": (
             _guide_difference_alone
         ),
-        "This goes away from the label: the two answers are swapped in (5.6).": _guide_the_wrong_way,
+        "This goes away from the label: the two answers are swapped in (5.12).": _guide_the_wrong_way,
         "No row is guided here, though the time of one lies inside the interval. Each row has a time of its own, "
         "and is guided or not by this time alone.": _guide_by_the_first_time,
         "The ends of the interval belong to it: rows whose time is an end are guided, too.": _guide_open(),
