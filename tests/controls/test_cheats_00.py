@@ -11,7 +11,9 @@ CHAPTER = "00_start_here"
 def test_a_reader_that_finds_something_in_everything_is_stopped():
     never_no = 'import sys\nsys.modules["vqdit_lite.data.scenes"]._TOLERANCE = float("inf")\n'
     reading = "read = data.read_scenes(fresh.pictures)"
-    assert "✗ of 500 blobs, taken for a scene" in run_with(CHAPTER, {reading: never_no + reading})
+    assert "✗ share of blobs and of shifted scenes that it takes for a scene" in run_with(
+        CHAPTER, {reading: never_no + reading}
+    )
 
 
 @pytest.mark.slow
